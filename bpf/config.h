@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the loader may set before the program is verified. */
+#ifndef PZ_CONFIG_H
+#define PZ_CONFIG_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include <proxzzy/abi/events.h>
+#include <proxzzy/abi/maps.h>
+#include <proxzzy/abi/reasons.h>
+
+#define PZ_INLINE static __always_inline
+
+/* Bits in each filter bitmap, less one: a power of two less one, at least 63. */
+const volatile __u32 filter_mask = (1U << 20) - 1;
+
+#endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Whose frame is it: the filter, the sender (sign of life, conflict) and the sleeper that is meant. */
+#ifndef PZ_HOSTS_H
+#define PZ_HOSTS_H
+
+#include "ndisc.h"
+#include "verdict.h"
+
+PZ_INLINE int pz_bit(void *bitmap, __u32 hash)
+{
+	__u32 bit = hash & filter_mask;
+	__u32 index = bit >> 6;
+	struct pz_filter_word *word = bpf_map_lookup_elem(bitmap, &index);
+
+	return word && (word->bits >> (bit & 63) & 1);
+}
+
+PZ_INLINE int pz_mac_bit(const void *mac)
+{
+	return pz_bit(&pz_mac_bits_v1, pz_hash_mac((__u64)PZ_U32(mac) | (__u64)PZ_U16(mac + 4) << 32));
+}
+
+PZ_INLINE int pz_address4_bit(const void *address)
+{
+	return pz_bit(&pz_addr_bits_v1, pz_hash4(PZ_U32(address)));
+}
+
+PZ_INLINE int pz_address6_bit(const void *address)
+{
+	return pz_bit(&pz_addr_bits_v1, pz_hash6(PZ_U64(address), PZ_U64(address + 8)));
+}
+
+/* UDP to a port where broadcast Magic Packets are looked for. */
+PZ_INLINE int pz_magic_port(struct xdp_md *ctx, __u64 udp_offset)
+{
+	__u32 zero = 0;
+	struct pz_daemon *daemon;
+	void *udp = pz_at(ctx, udp_offset, 8);
+	__u16 port;
+	int i;
+
+	if (!udp)
+		return 0;
+	daemon = bpf_map_lookup_elem(&pz_daemon_v1, &zero);
+	port = bpf_ntohs(PZ_U16(udp + 2));
+	if (!daemon || !port)
+		return 0;
+	for (i = 0; i < PZ_MAX_MAGIC_PORTS; i++)
+		if (daemon->magic_ports[i] == port)
+			return 1;
+	return 0;
+}
+
+/*
+ * The two bit tests that almost every frame on a gateway ends with: is the destination (for ARP and ND: the address
+ * asked for) or the sender a host in our care?  The bits know no segment, which costs a hash lookup only where two
+ * segments use the same address and saves one everywhere else.
+ */
+PZ_INLINE int pz_filter(struct xdp_md *ctx, struct pz_packet *p)
+{
+	void *eth = pz_at(ctx, 0, ETH_HLEN);
+	void *l3;
+	__u8 next;
+
+	if (!eth)
+		return pz_pass(p, PZ_REASON_TOO_SHORT);
+	p->reason = PZ_REASON_NOBODY;
+	if (p->l3 == PZ_L3_MAGIC || pz_mac_bit(eth + 6))
+		return PZ_CONTINUE;
+	if (p->l3 == PZ_L3_IPV4) {
+		l3 = pz_at(ctx, p->l3_offset, 20);
+		if (!l3)
+			return pz_pass(p, PZ_REASON_TOO_SHORT);
+		if (p->group)
+			p->magic_port = PZ_U8(l3 + 9) == IPPROTO_UDP &&
+					pz_magic_port(ctx, p->l3_offset + (PZ_U8(l3) & 0xf) * 4);
+		else if (pz_address4_bit(l3 + 16))
+			return PZ_CONTINUE;
+		return p->magic_port ? PZ_CONTINUE : XDP_PASS;
+	}
+	if (p->l3 == PZ_L3_IPV6) {
+		l3 = pz_at(ctx, p->l3_offset, PZ_IPV6_HLEN);
+		if (!l3)
+			return pz_pass(p, PZ_REASON_TOO_SHORT);
+		next = PZ_U8(l3 + 6);
+		if (!p->group) {
+			if (pz_address6_bit(l3 + 24))
+				return PZ_CONTINUE;
+		} else {
+			if (next == IPPROTO_UDP)
+				p->magic_port = pz_magic_port(ctx, p->l3_offset + PZ_IPV6_HLEN);
+			if (p->magic_port || pz_is_extension(next))
+				return PZ_CONTINUE; /* ND may hide behind extension headers (R29); rare enough to look */
+		}
+		/* a claim may be unicast to somebody else */
+		l3 = next == IPPROTO_ICMPV6 ? pz_at(ctx, p->l3_offset + PZ_IPV6_HLEN, PZ_ND_LEN) : NULL;
+		return l3 && pz_address6_bit(l3 + 8) ? PZ_CONTINUE : XDP_PASS;
+	}
+	l3 = pz_at(ctx, p->l3_offset, PZ_ARP_LEN);
+	if (!l3)
+		return pz_pass(p, PZ_REASON_TOO_SHORT);
+	if (pz_address4_bit(l3 + 24) || pz_address4_bit(l3 + 14) || pz_mac_bit(l3 + 8))
+		return PZ_CONTINUE;
+	return XDP_PASS;
+}
+
+PZ_INLINE struct pz_index *pz_find_address(__u32 segment, __u8 family, const void *address)
+{
+	if (family == PZ_FAMILY_4) {
+		struct pz_index4_key key = {.segment = segment};
+
+		PZ_U32(key.address) = PZ_U32(address);
+		return bpf_map_lookup_elem(&pz_index4_v1, &key);
+	}
+	if (family == PZ_FAMILY_6) {
+		struct pz_index6_key key = {.segment = segment};
+
+		__builtin_memcpy(key.address, address, 16);
+		return bpf_map_lookup_elem(&pz_index6_v1, &key);
+	}
+	return NULL;
+}
+
+PZ_INLINE struct pz_owner *pz_find_owner(__u32 segment, const void *mac)
+{
+	struct pz_mac_key key = {.segment = segment};
+
+	pz_copy_mac(key.mac, mac);
+	return bpf_map_lookup_elem(&pz_by_mac_v1, &key);
+}
+
+/* Several heartbeats. */
+#define PZ_DAEMON_FRESH_NS 5000000000LL
+
+/* The daemon's entry, if the daemon was alive recently enough for the kernel to speak in its name. */
+PZ_INLINE struct pz_daemon *pz_alive(__u64 now)
+{
+	__u32 zero = 0;
+	struct pz_daemon *daemon = bpf_map_lookup_elem(&pz_daemon_v1, &zero);
+
+	/* the coarse clock may stand a tick behind the heartbeat */
+	if (!daemon || !daemon->heartbeat_ns ||
+	    (__s64)(now - daemon->heartbeat_ns) > (__s64)daemon->answer_without_daemon_ns)
+		return NULL;
+	return daemon;
+}
+
+/* Which sign of life the owner's frame is (design section 6); NONE: it may come from a NIC's offload or firmware. */
+PZ_INLINE __u8 pz_sign_of(struct xdp_md *ctx, const struct pz_packet *p)
+{
+	void *udp;
+
+	if (p->l3 == PZ_L3_ARP) {
+		if (p->arp_operation == 2)
+			return PZ_SIGN_REPLY;
+		if (p->arp_operation != 1)
+			return PZ_SIGN_NONE;
+		if (!PZ_U32(p->source))
+			return PZ_SIGN_ARP_PROBE;
+		return PZ_U32(p->source) == PZ_U32(p->target) ? PZ_SIGN_ARP_ANNOUNCEMENT : PZ_SIGN_ARP_REQUEST;
+	}
+	if (p->l3 == PZ_L3_MAGIC || p->status == PZ_REASON_IP_MALFORMED || p->status == PZ_REASON_IP_CHECKSUM)
+		return PZ_SIGN_NONE;
+	if (p->protocol == IPPROTO_ICMPV6 && p->l3 == PZ_L3_IPV6 && p->status == PZ_REASON_NOBODY) {
+		switch (p->icmp_type) {
+		case PZ_ND_NS:
+			return PZ_U64(p->source) | PZ_U64(p->source + 8) ? PZ_SIGN_ND : PZ_SIGN_DAD;
+		case PZ_ND_RS:
+			return PZ_SIGN_ND;
+		case PZ_ND_NA:
+			return PZ_SIGN_REPLY;
+		case 131: /* MLD reports and Done (RFC 2710, RFC 3810) */
+		case 132:
+		case 143:
+			return PZ_SIGN_GROUP;
+		}
+	}
+	if (p->protocol == IPPROTO_IGMP && p->l3 == PZ_L3_IPV4)
+		return PZ_SIGN_GROUP;
+	if (p->protocol == IPPROTO_UDP && p->status == PZ_REASON_NOBODY) {
+		udp = pz_at(ctx, p->l4_offset, 8);
+		if (udp && ((PZ_U16(udp) == bpf_htons(68) && PZ_U16(udp + 2) == bpf_htons(67)) ||
+			    (PZ_U16(udp) == bpf_htons(546) && PZ_U16(udp + 2) == bpf_htons(547))))
+			return PZ_SIGN_DHCP;
+	}
+	return PZ_SIGN_IP; /* if its source address is the record's */
+}
+
+/* The address that the owner's frame uses or confirms: ARP sender, NA target, IP source.  Probes use none yet, but say
+ * which one they are about. */
+PZ_INLINE void pz_used_address(const struct pz_packet *p, __u8 sign, struct pz_report *report)
+{
+	if (sign == PZ_SIGN_NONE || sign == PZ_SIGN_DHCP || sign == PZ_SIGN_GROUP)
+		return;
+	if (p->l3 == PZ_L3_IPV6) {
+		report->family = PZ_FAMILY_6;
+		pz_copy16(report->address, sign == PZ_SIGN_DAD || sign == PZ_SIGN_REPLY ? p->target : p->source);
+		if (pz_is_unspecified6(report->address)) /* a Router Solicitation may have none */
+			report->family = PZ_FAMILY_NONE;
+		return;
+	}
+	report->family = PZ_FAMILY_4;
+	PZ_U32(report->address) = PZ_U32(sign == PZ_SIGN_ARP_PROBE ? p->target : p->source);
+}
+
+/* The sender is one of our hosts: PZ_CONTINUE when the frame may still concern another one. */
+PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u64 now,
+			      const struct pz_daemon *daemon)
+{
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_report report = {.time_ns = now, .host = host};
+	struct pz_index *used;
+	__u64 last_seen;
+	__u8 sign;
+
+	if (!policy || !live || policy->stage == PZ_STAGE_NONE)
+		return PZ_CONTINUE;
+	sign = pz_sign_of(ctx, p);
+	last_seen = live->last_seen_ns;
+	pz_mark_seen(live, now);
+	report.generation = policy->generation;
+	report.detail = sign;
+	pz_used_address(p, sign, &report);
+
+	if (live->released == policy->generation) {
+		p->reason = PZ_REASON_OWNER_SEEN;
+		/* Only a daemon that is there holds packets; and a stream is reported once in a tick of the clock. */
+		if (report.family == PZ_FAMILY_NONE || sign == PZ_SIGN_ARP_PROBE || sign == PZ_SIGN_DAD ||
+		    (sign == PZ_SIGN_IP && now == last_seen) ||
+		    (__s64)(now - daemon->heartbeat_ns) > PZ_DAEMON_FRESH_NS)
+			return PZ_CONTINUE;
+		report.kind = PZ_EVENT_PROOF;
+		report.reason = PZ_REASON_OWNER_SEEN;
+		pz_emit(ctx, p, &report);
+		return PZ_CONTINUE;
+	}
+	if (policy->stage == PZ_STAGE_ARMING && sign != PZ_SIGN_ARP_PROBE && sign != PZ_SIGN_DAD) {
+		p->reason = PZ_REASON_OWNER_ARMING;
+		return PZ_CONTINUE;
+	}
+	if (sign == PZ_SIGN_REPLY) {
+		/* While the host is woken the daemon asks, and knows from before whether this NIC answers by itself. */
+		int waking = policy->stage == PZ_STAGE_WAKING;
+
+		p->reason = waking ? PZ_REASON_OWNER_SEEN : PZ_REASON_NIC_ANSWERS;
+		report.kind = waking ? PZ_EVENT_PROOF : PZ_EVENT_NIC_ANSWERS;
+		report.reason = p->reason;
+		if (waking || now - last_seen >= 1000000000)
+			pz_emit(ctx, p, &report);
+		return PZ_CONTINUE;
+	}
+	if (sign == PZ_SIGN_IP) {
+		used = pz_find_address(p->segment, report.family, report.address);
+		if (!used || used->host != host)
+			return PZ_CONTINUE;
+	}
+	if (sign == PZ_SIGN_NONE)
+		return PZ_CONTINUE;
+	pz_mark_released(live, policy->generation);
+	p->reason = PZ_REASON_SIGN_OF_LIFE;
+	report.kind = PZ_EVENT_RELEASE;
+	report.reason = PZ_REASON_SIGN_OF_LIFE;
+	if (!pz_emit(ctx, p, &report)) {
+		pz_mark_lost(live);
+		p->reason = PZ_REASON_RING_FULL;
+	}
+	return PZ_CONTINUE;
+}
+
+/* ARP or NA from `lladdr` that claims a served address for a MAC that is not the record's (RFC 5227, RFC 4862). */
+PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
+{
+	struct pz_report report = {.time_ns = now, .kind = PZ_EVENT_CONFLICT, .reason = PZ_REASON_CONFLICT};
+	struct pz_index *claimed;
+	struct pz_owner *claimant;
+	struct pz_live *live;
+
+	if (p->l3 == PZ_L3_ARP && PZ_U32(p->source)) {
+		report.family = PZ_FAMILY_4;
+		PZ_U32(report.address) = PZ_U32(p->source);
+	} else if (p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_NA && p->status == PZ_REASON_NOBODY) {
+		report.family = PZ_FAMILY_6;
+		pz_copy16(report.address, p->target);
+	} else {
+		return 0;
+	}
+	claimed = pz_find_address(p->segment, report.family, report.address);
+	if (!claimed)
+		return 0;
+	claimant = pz_find_owner(p->segment, p->lladdr);
+	if ((claimant && claimant->host == claimed->host) || pz_same_mac(p->lladdr, claimed->mac))
+		return 0;
+	live = bpf_map_lookup_elem(&pz_live_v1, &claimed->host);
+	if (!live || live->released == claimed->generation)
+		return 0;
+	report.host = claimed->host;
+	report.generation = claimed->generation;
+	pz_emit(ctx, p, &report);
+	return 1;
+}
+
+/* An address that may stand as a source on a link (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5 and 2.7). */
+PZ_INLINE int pz_valid_source(const struct pz_packet *p)
+{
+	if (p->l3 != PZ_L3_ARP && (p->source_mac[0] & 1)) /* IEEE 802.3: a group sends nothing */
+		return 0;
+	if (p->l3 == PZ_L3_IPV4) /* 0/8, 127/8 and everything from 224/4 up are not */
+		return p->source[0] != 0 && p->source[0] != 127 && p->source[0] < 224;
+	if (p->l3 != PZ_L3_IPV6)
+		return 1;
+	if (pz_is_unspecified6(p->source))
+		return p->protocol == IPPROTO_ICMPV6 && p->icmp_type == PZ_ND_NS;
+	return p->source[0] != 0xff && (PZ_U64(p->source) || PZ_U64(p->source + 8) != bpf_cpu_to_be64(1));
+}
+
+/* Fills in the sleeper that the frame is for.  Everything else passes here. */
+PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
+{
+	struct pz_segment_key key = {
+		.ifindex = ctx->ingress_ifindex, .outer_vid = p->outer_vid, .inner_vid = p->inner_vid};
+	struct pz_segment *segment = bpf_map_lookup_elem(&pz_segments_v1, &key);
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct pz_daemon *daemon = pz_alive(now);
+	struct pz_policy *policy;
+	struct pz_index *index;
+	struct pz_owner *owner;
+	struct pz_live *live;
+	__u32 speaker = (__u32)-1;
+
+	if (!segment)
+		return pz_pass(p, PZ_REASON_NO_SEGMENT);
+	if (!daemon)
+		return pz_pass(p, PZ_REASON_DAEMON_GONE);
+	p->segment = segment->segment;
+	pz_copy_mac(p->own_mac, segment->mac);
+
+	owner = pz_find_owner(p->segment, p->source_mac);
+	if (!owner && p->l3 == PZ_L3_ARP)
+		owner = pz_find_owner(p->segment, p->lladdr);
+	if (owner) {
+		speaker = owner->host;
+		pz_owner_speaks(ctx, p, speaker, now, daemon);
+	}
+	if (pz_claims(ctx, p, now))
+		return pz_pass(p, PZ_REASON_CONFLICT);
+
+	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
+		return PZ_CONTINUE;
+	index = pz_find_address(p->segment, p->target_family, p->target);
+	if (!index && p->l3 == PZ_L3_IPV6 && !p->group) {
+		/* unicast ND about an address that is not ours, to one that is */
+		pz_copy16(p->target, p->destination);
+		index = pz_find_address(p->segment, p->target_family, p->target);
+		if (index)
+			p->status = PZ_REASON_UNICAST_IGNORED;
+	}
+	if (!index || index->host == speaker)
+		return XDP_PASS;
+	if (!p->group && !pz_same_mac(p->destination_mac, index->mac) && !pz_same_mac(p->destination_mac, p->own_mac))
+		return pz_pass(p, PZ_REASON_NOT_ADDRESSED);
+	live = bpf_map_lookup_elem(&pz_live_v1, &index->host);
+	policy = bpf_map_lookup_elem(&pz_policy_v1, &index->host);
+	if (!live || !policy || live->released == index->generation || policy->generation != index->generation ||
+	    policy->stage < PZ_STAGE_ASLEEP)
+		return pz_pass(p, PZ_REASON_RELEASED);
+	p->host = index->host;
+	p->generation = index->generation;
+	p->index_flags = index->flags;
+	p->stage = policy->stage;
+	p->echo = policy->echo;
+	pz_copy_mac(p->answer_mac, index->mac);
+	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))
+		p->status = PZ_REASON_IP_MALFORMED;
+	if (p->status != PZ_REASON_NOBODY)
+		return pz_ignore(p, p->status);
+	return PZ_CONTINUE;
+}
+
+#endif

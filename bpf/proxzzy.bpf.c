@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The data path of one served interface: parse -> hosts -> answer -> wake -> steer.
+ *
+ * Each stage returns an XDP action with the reason in the packet, or PZ_CONTINUE.  Almost every frame on a gateway is
+ * nobody's sleeper and ends at the filter; the rest is served by a function of its own, which the verifier reads once.
+ *
+ *   frame                                               verdict
+ *   ARP request or probe for a sleeper                  answered in place
+ *   Neighbour Solicitation, DAD included                answered in place
+ *   echo request                                        answered, ignored or trigger, by policy
+ *   any sign of life of the owner                       released on this frame, passed, event
+ *   another node claims a sleeper's address             passed, event
+ *   TCP SYN or UDP to a wake port, Magic Packet         trigger: event with the frame, which user space holds
+ *   fragment, source route, bad header or checksum      ignored, by reason
+ *   any other unicast to a sleeper                      ignored
+ *   everything else                                     passed
+ *
+ * Ignored: dropped if unicast to a sleeper, passed otherwise.
+ */
+#include "answer.h"
+#include "config.h"
+#include "hosts.h"
+#include "maps.h"
+#include "parse.h"
+#include "steer.h"
+#include "verdict.h"
+#include "wake.h"
+
+/* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `p`. */
+__noinline int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
+{
+	int action;
+
+	if (!p)
+		return XDP_PASS;
+	action = pz_parse_network(ctx, p);
+	if (action != PZ_CONTINUE)
+		return action;
+	pz_parse_icmp(ctx, p);
+	action = pz_hosts(ctx, p);
+	if (action == PZ_CONTINUE && p->l3 != PZ_L3_MAGIC && !p->magic_port)
+		action = pz_answer(ctx, p);
+	if (action == PZ_CONTINUE)
+		action = pz_wake(ctx, p);
+	if (action == PZ_CONTINUE)
+		action = pz_steer(p);
+	return action;
+}
+
+SEC("xdp.frags")
+int proxzzy_ingress(struct xdp_md *ctx)
+{
+	struct pz_packet packet = {};
+	int action;
+
+	action = pz_parse_link(ctx, &packet);
+	if (action == PZ_CONTINUE)
+		action = pz_filter(ctx, &packet);
+	if (action == PZ_CONTINUE)
+		action = pz_serve(ctx, &packet);
+	return pz_finish(&packet, action);
+}
+
+char LICENSE[] SEC("license") = "GPL";

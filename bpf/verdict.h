@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Every side effect of the data path: counters, events, the release mark.  Nothing else writes anything. */
+#ifndef PZ_VERDICT_H
+#define PZ_VERDICT_H
+
+#include "maps.h"
+#include "parse.h"
+
+PZ_INLINE void pz_count(__u32 reason)
+{
+	struct pz_counter *counter = bpf_map_lookup_elem(&pz_counters_v1, &reason);
+
+	if (counter)
+		counter->frames++;
+}
+
+/* Counts the frame's one reason and ends the program. */
+PZ_INLINE int pz_finish(const struct pz_packet *p, int action)
+{
+	pz_count(p->reason);
+	return action;
+}
+
+/* Ignored: unicast to a sleeper must not reach its NIC; everybody else needs group traffic too. */
+PZ_INLINE int pz_ignore(struct pz_packet *p, __u32 reason)
+{
+	p->reason = reason;
+	return p->group ? XDP_PASS : XDP_DROP;
+}
+
+/* What an event says besides what struct pz_packet knows. */
+struct pz_report {
+	__u64 time_ns;
+	__u8 address[16];
+	__u32 kind; /* enum pz_event_kind */
+	__u32 reason;
+	__u32 host;
+	__u32 generation;
+	__u16 port;
+	__u8 detail; /* enum pz_sign */
+	__u8 family; /* enum pz_family of `address` */
+};
+
+PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report,
+			     struct pz_event *event, __u32 captured)
+{
+	event->time_ns = report->time_ns;
+	event->kind = report->kind;
+	event->reason = report->reason;
+	event->host = report->host;
+	event->generation = report->generation;
+	event->segment = p->segment;
+	event->ifindex = ctx->ingress_ifindex;
+	event->frame_length = p->length;
+	event->frame_captured = captured;
+	pz_copy_mac(event->mac, p->l3 == PZ_L3_ARP || report->kind == PZ_EVENT_CONFLICT ? p->lladdr : p->source_mac);
+	event->family = report->family;
+	event->detail = report->detail;
+	pz_copy16(event->address, report->address);
+	event->port = report->port;
+	event->protocol = p->l3 == PZ_L3_MAGIC || p->l3 == PZ_L3_ARP ? 0 : p->protocol;
+	__builtin_memset(event->pad, 0, sizeof(event->pad));
+}
+
+/*
+ * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a frame that fits
+ * neither is reported without its bytes.  False: the ring is full.  Global, so that it is verified once.
+ */
+__noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
+{
+	__u32 length;
+	void *ring;
+
+	if (!p || !report)
+		return 0;
+	length = p->length;
+	ring = report->kind >= PZ_EVENT_CONFLICT ? (void *)&pz_overheard_v1 : (void *)&pz_triggers_v1;
+
+	asm volatile("" : "+r"(length));
+	if (length > PZ_EVENT_SMALL_FRAME && length <= PZ_EVENT_LARGE_FRAME) {
+		struct pz_event_large *large = bpf_ringbuf_reserve(ring, sizeof(*large), 0);
+
+		if (!large)
+			return 0;
+		if (bpf_xdp_load_bytes(ctx, 0, large->frame, length))
+			length = 0;
+		pz_fill_event(ctx, p, report, &large->event, length);
+		bpf_ringbuf_submit(large, 0);
+	} else {
+		struct pz_event_small *small = bpf_ringbuf_reserve(ring, sizeof(*small), 0);
+
+		if (!small)
+			return 0;
+		if (length == 0 || length > PZ_EVENT_SMALL_FRAME || bpf_xdp_load_bytes(ctx, 0, small->frame, length))
+			length = 0;
+		pz_fill_event(ctx, p, report, &small->event, length);
+		bpf_ringbuf_submit(small, 0);
+	}
+	return 1;
+}
+
+PZ_INLINE void pz_mark_seen(struct pz_live *live, __u64 now)
+{
+	live->last_seen_ns = now;
+}
+
+PZ_INLINE void pz_mark_released(struct pz_live *live, __u32 generation)
+{
+	live->released = generation;
+}
+
+/*
+ * Takes one event from the host's allowance: `event_burst` at once, then one each `event_interval_us`.  Two CPUs may
+ * both take the last one: harmless.
+ */
+PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *policy, __u64 now)
+{
+	__u64 interval = (__u64)policy->event_interval_us * 1000;
+	__u64 due = live->event_due_ns;
+	__u64 burst = policy->event_burst ? policy->event_burst : 1;
+
+	live->last_trigger_ns = now;
+	if (!interval)
+		return 1;
+	if (due < now)
+		due = now;
+	if (due - now > (burst - 1) * interval)
+		return 0;
+	live->event_due_ns = due + interval;
+	return 1;
+}
+
+PZ_INLINE void pz_mark_lost(struct pz_live *live)
+{
+	__sync_fetch_and_add(&live->lost, 1);
+}
+
+#endif

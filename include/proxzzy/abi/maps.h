@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Keys and values of the pinned maps: compiled by the kernel programs and by user space. */
+#ifndef PROXZZY_ABI_MAPS_H
+#define PROXZZY_ABI_MAPS_H
+
+#include <linux/types.h>
+
+#define PZ_ABI_VERSION 1
+
+#define PZ_MAX_VLAN_TAGS 2
+#define PZ_MAX_RULES 32
+#define PZ_MAX_MAGIC_PORTS 8
+#define PZ_SECUREON_LEN 6
+
+/* Segment 0 is never given out, so that an empty value is recognised. */
+#define PZ_NO_SEGMENT 0
+
+/* pz_segments_v1: one L2 broadcast domain seen through {interface, VLAN tags}.  A VID of 0 (priority tag) is no tag. */
+struct pz_segment_key {
+	__u32 ifindex;
+	__u16 outer_vid; /* host order, 0 = untagged */
+	__u16 inner_vid; /* host order, 0 = at most one tag */
+};
+struct pz_segment {
+	__u32 segment;
+	__u8 mac[6]; /* the interface's own */
+	__u8 pad[2];
+};
+
+/* pz_index4_v1, pz_index6_v1: an address that the kernel answers for. */
+struct pz_index4_key {
+	__u32 segment;
+	__u8 address[4]; /* network order, as on the wire */
+};
+struct pz_index6_key {
+	__u32 segment;
+	__u8 address[16];
+};
+enum pz_index_flag {
+	PZ_INDEX_IDENTITY_PROXY = 1, /* `mac` is the gateway's own; solicited NAs carry O=0 (RFC 4861 section 7.2.4) */
+};
+struct pz_index {
+	__u8 mac[6]; /* goes into the answer */
+	__u8 flags;  /* enum pz_index_flag */
+	__u8 pad;
+	__u32 host; /* index into pz_policy_v1 and pz_live_v1 */
+	__u32 generation;
+};
+
+/* pz_by_mac_v1: who owns a source MAC. */
+struct pz_mac_key {
+	__u32 segment;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+struct pz_owner {
+	__u32 host;
+};
+
+/* What the kernel does with the frames of the record's owner and with triggers. */
+enum pz_stage {
+	PZ_STAGE_NONE = 0,   /* free slot, or awake */
+	PZ_STAGE_ARMING = 1, /* falling asleep: the owner's frames restart the timer (pz_live.last_seen_ns) */
+	PZ_STAGE_ASLEEP = 2, /* answer and trigger; any sign of life releases */
+	PZ_STAGE_WAKING = 3, /* as asleep, and the owner's ARP replies and NAs are reported as proof of address */
+};
+enum pz_echo_mode { PZ_ECHO_ANSWER = 0, PZ_ECHO_IGNORE = 1, PZ_ECHO_WAKE = 2 };
+enum pz_rule_action {
+	PZ_RULE_WAKE = 1,      /* TCP: a SYN; UDP: any datagram */
+	PZ_RULE_WAKE_DATA = 2, /* TCP segment with data: reserved, refused by control until it is served */
+	PZ_RULE_STEER = 3,     /* to AF_XDP: reserved */
+};
+struct pz_rule {
+	__u16 port; /* host order, 0 = any */
+	__u8 protocol;
+	__u8 action; /* enum pz_rule_action */
+};
+enum pz_policy_flag { PZ_POLICY_SECUREON = 1 };
+
+/* pz_policy_v1: array by host id, written by the daemon only. */
+struct pz_policy {
+	__u32 generation;
+	__u8 stage;              /* enum pz_stage */
+	__u8 echo;               /* enum pz_echo_mode */
+	__u8 flags;              /* enum pz_policy_flag */
+	__u8 rule_count;         /* at most PZ_MAX_RULES */
+	__u32 event_interval_us; /* a host earns one event each interval ... */
+	__u32 event_burst;       /* ... and may save up this many */
+	__u8 secureon[PZ_SECUREON_LEN];
+	__u8 pad[2];
+	struct pz_rule rules[PZ_MAX_RULES];
+};
+
+/* pz_live_v1: array by host id, written by the kernel only.  Times are CLOCK_MONOTONIC. */
+struct pz_live {
+	__u32 released;        /* the generation that showed a sign of life; answer only if the record's differs */
+	__u32 lost;            /* triggers that found the ring full */
+	__u64 last_seen_ns;    /* the owner's last frame */
+	__u64 last_trigger_ns; /* the last trigger, reported or not */
+	__u64 event_due_ns;    /* when the host's event allowance is whole again */
+};
+
+/* pz_addr_bits_v1, pz_mac_bits_v1: one bit per hash value, 64 to an entry. */
+struct pz_filter_word {
+	__u64 bits;
+};
+
+/* pz_daemon_v1: one entry. */
+struct pz_daemon {
+	__u32 abi_version;
+	__u32 pid;
+	__u64 heartbeat_ns; /* CLOCK_MONOTONIC */
+	__u64 answer_without_daemon_ns;
+	__u16 magic_ports
+		[PZ_MAX_MAGIC_PORTS]; /* host order; broadcast UDP ports searched for Magic Packets; 0 = unused */
+};
+
+/* pz_counters_v1: per-CPU array by enum pz_reason. */
+struct pz_counter {
+	__u64 frames;
+};
+
+/*
+ * The hash of the filter bitmaps: the same on both sides.  Words are the address bytes as loaded little-endian, so the
+ * bytes in which neighbours differ are the high ones, and a product carries only upwards: fold before and after.
+ */
+static inline __u32 pz_hash64(__u64 value)
+{
+	value ^= value >> 32;
+	value *= 0x9e3779b97f4a7c15ULL;
+	return (__u32)(value >> 32) ^ (__u32)(value >> 48);
+}
+static inline __u32 pz_hash4(__u32 address)
+{
+	return pz_hash64(address);
+}
+static inline __u32 pz_hash6(__u64 high, __u64 low)
+{
+	return pz_hash64((high * 0xc2b2ae3d27d4eb4fULL) ^ (high >> 29) ^ low);
+}
+static inline __u32 pz_hash_mac(__u64 mac48)
+{
+	return pz_hash64(mac48 ^ 0x8a5cd789635d2dffULL);
+}
+
+#ifdef __cplusplus
+#define PZ_STATIC_ASSERT static_assert
+#else
+#define PZ_STATIC_ASSERT _Static_assert
+#endif
+PZ_STATIC_ASSERT(sizeof(struct pz_segment_key) == 8, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_segment) == 12, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_index4_key) == 8, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_index6_key) == 20, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_index) == 16, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_mac_key) == 12, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_live) == 32, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control protocol: plain C, so that anyone can write a client.  Explained in docs/control-protocol.md. */
+#ifndef PROXZZY_CONTROL_H
+#define PROXZZY_CONTROL_H
+
+#include <assert.h>
+#include <linux/netlink.h>
+#include <linux/types.h>
+
+/* Integers are in the byte order of the machine, which therefore must be little-endian.  MAC and IP addresses are
+ * binary, as on the wire. */
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the control protocol is little-endian");
+
+#define PZ_CONTROL_VERSION 1
+#define PZ_CONTROL_PATH "/run/proxzzy/control.sock" /* AF_UNIX, SOCK_SEQPACKET; one message is one packet */
+#define PZ_CONTROL_GROUP "proxzzy"                  /* its members may read hosts and change things, as root may */
+
+#define PZ_CONTROL_MAX_MESSAGE 65536    /* bytes, nlmsghdr included; longer messages are refused */
+#define PZ_CONTROL_MAX_PARTS 256        /* HOST_PUT messages of one record */
+#define PZ_CONTROL_MAX_RECORD (1 << 20) /* bytes of attributes in all HOST_PUT messages of one record */
+
+/* Follows the nlmsghdr in every message but NLMSG_ERROR and NLMSG_DONE; attributes follow it. */
+struct pz_control_header {
+	__u8 version;     /* PZ_CONTROL_VERSION */
+	__u8 reserved[3]; /* zero */
+};
+static_assert(sizeof(struct pz_control_header) == 4, "layout");
+
+/*
+ * nlmsg_type.  "Set" names the attributes that a message carries; "answer" is what comes back besides the
+ * acknowledgement (NLMSG_ERROR with error 0) that NLM_F_ACK asks for.
+ */
+enum pz_message {
+	PZ_MSG_CAPABILITIES_GET = 0x10, /* no attributes; answer: CAPABILITIES */
+	PZ_MSG_CAPABILITIES = 0x11,     /* set: pz_capabilities_attr */
+	PZ_MSG_STATUS_GET = 0x12,       /* no attributes; answer: STATUS */
+	PZ_MSG_STATUS = 0x13,           /* set: pz_status_attr */
+	PZ_MSG_STATS_GET = 0x14,        /* with NLM_F_DUMP, no attributes; answer: COUNTER ..., NLMSG_DONE */
+	PZ_MSG_COUNTER = 0x15,          /* set: pz_counter_attr */
+	PZ_MSG_HOST_GET = 0x16,         /* set: PZ_A_HOST_NAME; answer: HOST */
+					/* with NLM_F_DUMP: no attributes; answer: HOST ..., NLMSG_DONE */
+	PZ_MSG_HOST = 0x17,             /* set: pz_host_status_attr */
+
+	/*
+	 * Changes.  HOST_SET and HOST_BEGIN need one of these flags:
+	 *   NLM_F_CREATE | NLM_F_EXCL     a new host; EEXIST if there is one of that name
+	 *   NLM_F_CREATE | NLM_F_REPLACE  a new host, or all of the configuration of an existing one
+	 *   NLM_F_REPLACE                 all of the configuration of an existing one; ENOENT if there is none
+	 */
+	PZ_MSG_HOST_SET = 0x18,     /* set: pz_host_attr, the whole record */
+	PZ_MSG_HOST_BEGIN = 0x19,   /* set: PZ_A_HOST_NAME; a record in parts, one at a time on a connection */
+	PZ_MSG_HOST_PUT = 0x1a,     /* set: pz_host_attr but the name; any number of times */
+	PZ_MSG_HOST_COMMIT = 0x1b,  /* no attributes; the record is applied as a whole or not at all */
+	PZ_MSG_HOST_DELETE = 0x1c,  /* set: PZ_A_HOST_NAME */
+	PZ_MSG_HOST_SLEEP = 0x1d,   /* set: PZ_A_HOST_NAME; the proxy takes over when it is silent */
+	PZ_MSG_HOST_WAKE = 0x1e,    /* set: PZ_A_HOST_NAME; Magic Packets until it is back */
+	PZ_MSG_HOST_RELEASE = 0x1f, /* set: PZ_A_HOST_NAME; the proxy lets go, the host is awake */
+	PZ_MSG_DETACH = 0x20,       /* no attributes; off every interface, then the daemon stops */
+};
+
+/* Attribute sets.  Type, then how often: "1" always, "0-1" absent means the value in brackets, "n" repeated. */
+
+enum pz_capabilities_attr {
+	PZ_A_CAPABILITIES_UNSPEC,
+	PZ_A_CAPABILITIES_VERSION,       /* string, 1: of the daemon */
+	PZ_A_CAPABILITIES_OPTION,        /* string, n: "arp", "nd", "echo", "wake-tcp", ... */
+	PZ_A_CAPABILITIES_MAX_HOSTS,     /* u32, 1 */
+	PZ_A_CAPABILITIES_MAX_ADDRESSES, /* u32, 1: per host */
+	PZ_A_CAPABILITIES_MAX_RULES,     /* u32, 1: per host */
+	PZ_A_CAPABILITIES_MAX_MACS,      /* u32, 1: per host */
+};
+
+enum pz_status_attr {
+	PZ_A_STATUS_UNSPEC,
+	PZ_A_STATUS_VERSION,      /* string, 1: of the daemon */
+	PZ_A_STATUS_UPTIME_MS,    /* u64, 1 */
+	PZ_A_STATUS_INTERFACE,    /* nested pz_interface_attr, n */
+	PZ_A_STATUS_HOSTS,        /* u32, 1 */
+	PZ_A_STATUS_HOSTS_ASLEEP, /* u32, 1: those that are not awake */
+	PZ_A_STATUS_HELD_PACKETS, /* u32, 1: waiting for their hosts */
+	PZ_A_STATUS_HELD_BYTES,   /* u32, 1 */
+	PZ_A_STATUS_BPFFS,        /* string, 1: where programs and maps are pinned */
+};
+
+enum pz_interface_attr {
+	PZ_A_INTERFACE_UNSPEC,
+	PZ_A_INTERFACE_NAME, /* string, 1 */
+	PZ_A_INTERFACE_MODE, /* string, 1: "native" or "generic" */
+	PZ_A_INTERFACE_MAC,  /* binary, 6 bytes, 1 */
+	PZ_A_INTERFACE_UP,   /* u8, 1: 0 or 1 */
+};
+
+enum pz_counter_attr {
+	PZ_A_COUNTER_UNSPEC,
+	PZ_A_COUNTER_NAME,     /* string, 1 */
+	PZ_A_COUNTER_SENTENCE, /* string, 1: what it counts */
+	PZ_A_COUNTER_VALUE,    /* u64, 1 */
+};
+
+/* ECHO: what happens to an echo request */
+enum pz_control_echo {
+	PZ_CONTROL_ECHO_ANSWER = 0,
+	PZ_CONTROL_ECHO_IGNORE = 1,
+	PZ_CONTROL_ECHO_WAKE = 2,
+};
+/* IDENTITY: whose MAC goes into answers */
+enum pz_control_identity {
+	PZ_CONTROL_IDENTITY_HOST = 0,
+	PZ_CONTROL_IDENTITY_PROXY = 1,
+};
+enum pz_control_state {
+	PZ_CONTROL_STATE_AWAKE = 0,
+	PZ_CONTROL_STATE_ARMING = 1, /* sleep was requested; its NIC is not silent yet */
+	PZ_CONTROL_STATE_ASLEEP = 2,
+	PZ_CONTROL_STATE_WAKING = 3,
+	PZ_CONTROL_STATE_UNREACHABLE = 4, /* did not wake in time */
+};
+
+/* A host's configuration. */
+enum pz_host_attr {
+	PZ_A_HOST_UNSPEC,
+	PZ_A_HOST_NAME, /* string, 1: up to 63 characters */
+	PZ_A_HOST_MAC,  /* binary, 6 bytes, n: the first answers and is woken, the others are signs of life */
+	PZ_A_HOST_IP,   /* nested pz_ip_attr, n */
+	PZ_A_HOST_WAKE, /* nested pz_wake_attr, n: what wakes it besides a Magic Packet; none means TCP, any port */
+	PZ_A_HOST_INTERFACE,  /* string, 0-1 [the only one served] */
+	PZ_A_HOST_VLAN,       /* nested pz_vlan_attr, 0-1 [untagged] */
+	PZ_A_HOST_ECHO,       /* u8 pz_control_echo, 0-1 [ANSWER] */
+	PZ_A_HOST_IDENTITY,   /* u8 pz_control_identity, 0-1 [the daemon's] */
+	PZ_A_HOST_MAGIC_PORT, /* u16, 0-1 [9]: UDP port that Magic Packets for it are sent to */
+	PZ_A_HOST_SECUREON,   /* binary, 6 bytes, 0-1 [none]: Magic Packet password */
+};
+
+enum pz_ip_attr {
+	PZ_A_IP_UNSPEC,
+	PZ_A_IP_ADDRESS,   /* binary, 4 or 16 bytes, 1 */
+	PZ_A_IP_TEMPORARY, /* u8, 0-1 [0]: 1 for a temporary address (RFC 8981) */
+	PZ_A_IP_VALID_FOR, /* u32, 0-1 [for ever]: seconds from when it is set */
+};
+
+enum pz_wake_attr {
+	PZ_A_WAKE_UNSPEC,
+	PZ_A_WAKE_PROTOCOL, /* u8, 1: IPPROTO_TCP or IPPROTO_UDP */
+	PZ_A_WAKE_PORT,     /* u16, 0-1 [0, any port] */
+};
+
+enum pz_vlan_attr {
+	PZ_A_VLAN_UNSPEC,
+	PZ_A_VLAN_OUTER, /* u16, 0-1 [no tag] */
+	PZ_A_VLAN_INNER, /* u16, 0-1 [at most one tag] */
+};
+
+/* A host's configuration and state. */
+enum pz_host_status_attr {
+	PZ_A_HOST_STATUS_UNSPEC,
+	PZ_A_HOST_STATUS_CONFIG,               /* nested pz_host_attr, 1 */
+	PZ_A_HOST_STATUS_ID,                   /* u32, 1: key in the kernel's policy and live maps */
+	PZ_A_HOST_STATUS_GENERATION,           /* u32, 1: new each time that the host enters proxy care */
+	PZ_A_HOST_STATUS_STATE,                /* u8 pz_control_state, 1 */
+	PZ_A_HOST_STATUS_SINCE_REASON,         /* string, 1: why it is in this state */
+	PZ_A_HOST_STATUS_SINCE_MS,             /* u64, 1: how long it is in this state */
+	PZ_A_HOST_STATUS_IDENTITY,             /* u8 pz_control_identity, 1: in force */
+	PZ_A_HOST_STATUS_WAKES,                /* u64, 1: how often it was woken */
+	PZ_A_HOST_STATUS_HELD_PACKETS,         /* u32, 1: waiting for it */
+	PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, /* u64, 1: from trigger to first sign of life; 0 = never woken */
+};
+
+/*
+ * NLMSG_ERROR: struct nlmsgerr with error = 0 or a negative errno, the request's nlmsghdr, and always NLM_F_CAPPED
+ * (nothing else of the request) and NLM_F_ACK_TLVS: attributes of enum nlmsgerr_attrs follow.  Refusals carry
+ * NLMSGERR_ATTR_MSG, and NLMSGERR_ATTR_OFFS where one attribute is to blame, or NLMSGERR_ATTR_MISS_TYPE and
+ * NLMSGERR_ATTR_MISS_NEST where one is missing.  Acknowledgements of changes to hosts carry:
+ */
+#define PZ_ACK_A_DURABLE 0x100 /* u8: 1 if the change survives a restart of the daemon */
+
+#endif

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attribute tables: which member of which structure travels as which attribute.  Encoding, decoding, JSON and the
+// names in error messages all come from here.
+#pragma once
+
+#include <array>
+#include <tuple>
+
+#include <proxzzy/control.h>
+
+#include "control/service.h"
+
+namespace pz::control {
+
+/// The body of a request that names a host.
+struct HostName {
+    std::string name;
+};
+
+/// The body of a message without attributes.
+struct Nothing {};
+
+/// What follows a struct nlmsgerr.
+struct Acknowledgement {
+    std::string message; // empty unless refused
+    std::optional<std::uint32_t> offset = std::nullopt;
+    std::optional<std::uint32_t> missing_type = std::nullopt;
+    std::optional<std::uint32_t> missing_nest = std::nullopt;
+    std::optional<Durable> durable = std::nullopt;
+};
+
+enum class Presence : std::uint8_t {
+    required,
+    optional, // left out when it has the default-constructed value
+    repeated, // a vector: one attribute for each element
+};
+
+/// `member` is a member pointer or a function from the structure to a reference.
+template <class Member>
+struct Field {
+    std::uint16_t type;
+    const char* name;
+    Presence presence;
+    Member member;
+};
+
+/// Names of an enumeration's values, from 0 upwards.
+template <class E>
+inline constexpr std::array<const char*, 0> enum_names{};
+template <>
+inline constexpr std::array enum_names<EchoMode>{"answer", "ignore", "wake"};
+template <>
+inline constexpr std::array enum_names<Identity>{"host", "proxy"};
+template <>
+inline constexpr std::array enum_names<HostState>{"awake", "arming", "asleep", "waking", "unreachable"};
+template <>
+inline constexpr std::array enum_names<Durable>{"no", "yes"};
+
+/// `fields` is a tuple of Field; `message` is the answer that carries the structure, where there is one.
+template <class T>
+struct Schema;
+
+using enum Presence;
+
+template <>
+struct Schema<Nothing> {
+    static constexpr std::tuple fields{};
+};
+
+template <>
+struct Schema<HostName> {
+    static constexpr std::tuple fields{Field{PZ_A_HOST_NAME, "name", required, &HostName::name}};
+};
+
+template <>
+struct Schema<Acknowledgement> {
+    static constexpr std::tuple fields{
+        Field{NLMSGERR_ATTR_MSG, "message", optional, &Acknowledgement::message},
+        Field{NLMSGERR_ATTR_OFFS, "offset", optional, &Acknowledgement::offset},
+        Field{NLMSGERR_ATTR_MISS_TYPE, "missing-type", optional, &Acknowledgement::missing_type},
+        Field{NLMSGERR_ATTR_MISS_NEST, "missing-nest", optional, &Acknowledgement::missing_nest},
+        Field{PZ_ACK_A_DURABLE, "durable", optional, &Acknowledgement::durable},
+    };
+};
+
+template <>
+struct Schema<Capabilities> {
+    static constexpr std::uint16_t message = PZ_MSG_CAPABILITIES;
+    static constexpr std::tuple fields{
+        Field{PZ_A_CAPABILITIES_VERSION, "version", required, &Capabilities::version},
+        Field{PZ_A_CAPABILITIES_OPTION, "option", repeated, &Capabilities::options},
+        Field{PZ_A_CAPABILITIES_MAX_HOSTS, "max-hosts", required, &Capabilities::max_hosts},
+        Field{PZ_A_CAPABILITIES_MAX_ADDRESSES, "max-addresses", required, &Capabilities::max_addresses_per_host},
+        Field{PZ_A_CAPABILITIES_MAX_RULES, "max-rules", required, &Capabilities::max_rules_per_host},
+        Field{PZ_A_CAPABILITIES_MAX_MACS, "max-macs", required, &Capabilities::max_macs_per_host},
+    };
+};
+
+template <>
+struct Schema<InterfaceStatus> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_INTERFACE_NAME, "name", required, &InterfaceStatus::name},
+        Field{PZ_A_INTERFACE_MODE, "mode", required, &InterfaceStatus::mode},
+        Field{PZ_A_INTERFACE_MAC, "mac", required, &InterfaceStatus::mac},
+        Field{PZ_A_INTERFACE_UP, "up", required, &InterfaceStatus::up},
+    };
+};
+
+template <>
+struct Schema<DaemonStatus> {
+    static constexpr std::uint16_t message = PZ_MSG_STATUS;
+    static constexpr std::tuple fields{
+        Field{PZ_A_STATUS_VERSION, "version", required, &DaemonStatus::version},
+        Field{PZ_A_STATUS_UPTIME_MS, "uptime-ms", required, &DaemonStatus::uptime_ms},
+        Field{PZ_A_STATUS_INTERFACE, "interface", repeated, &DaemonStatus::interfaces},
+        Field{PZ_A_STATUS_HOSTS, "hosts", required, &DaemonStatus::hosts},
+        Field{PZ_A_STATUS_HOSTS_ASLEEP, "hosts-asleep", required, &DaemonStatus::hosts_asleep},
+        Field{PZ_A_STATUS_HELD_PACKETS, "held-packets", required, &DaemonStatus::held_packets},
+        Field{PZ_A_STATUS_HELD_BYTES, "held-bytes", required, &DaemonStatus::held_bytes},
+        Field{PZ_A_STATUS_BPFFS, "bpffs", required, &DaemonStatus::bpffs},
+    };
+};
+
+template <>
+struct Schema<Counter> {
+    static constexpr std::uint16_t message = PZ_MSG_COUNTER;
+    static constexpr std::tuple fields{
+        Field{PZ_A_COUNTER_NAME, "name", required, &Counter::name},
+        Field{PZ_A_COUNTER_SENTENCE, "sentence", required, &Counter::sentence},
+        Field{PZ_A_COUNTER_VALUE, "value", required, &Counter::value},
+    };
+};
+
+template <>
+struct Schema<HostAddress> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_IP_ADDRESS, "address", required, &HostAddress::ip},
+        Field{PZ_A_IP_TEMPORARY, "temporary", optional, &HostAddress::temporary},
+        Field{PZ_A_IP_VALID_FOR, "valid-for", optional, &HostAddress::valid_for},
+    };
+};
+
+template <>
+struct Schema<WakeRule> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_WAKE_PROTOCOL, "protocol", required, &WakeRule::protocol},
+        Field{PZ_A_WAKE_PORT, "port", optional, &WakeRule::port},
+    };
+};
+
+template <>
+struct Schema<VlanTags> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_VLAN_OUTER, "outer", optional, &VlanTags::outer},
+        Field{PZ_A_VLAN_INNER, "inner", optional, &VlanTags::inner},
+    };
+};
+
+template <>
+struct Schema<HostConfig> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_HOST_NAME, "name", required, &HostConfig::name},
+        Field{PZ_A_HOST_MAC, "mac", repeated, &HostConfig::macs},
+        Field{PZ_A_HOST_IP, "ip", repeated, &HostConfig::addresses},
+        Field{PZ_A_HOST_WAKE, "wake", repeated, &HostConfig::wake},
+        Field{PZ_A_HOST_INTERFACE, "interface", optional, &HostConfig::interface},
+        Field{PZ_A_HOST_VLAN, "vlan", optional, &HostConfig::vlan},
+        Field{PZ_A_HOST_ECHO, "echo", optional, &HostConfig::echo},
+        Field{PZ_A_HOST_IDENTITY, "identity", optional, &HostConfig::identity},
+        Field{PZ_A_HOST_MAGIC_PORT, "magic-port", optional,
+              [](auto& config) -> auto& { return config.magic.udp_port; }},
+        Field{PZ_A_HOST_SECUREON, "secureon", optional, [](auto& config) -> auto& { return config.magic.secureon; }},
+    };
+};
+
+template <>
+struct Schema<HostStatus> {
+    static constexpr std::uint16_t message = PZ_MSG_HOST;
+    static constexpr std::tuple fields{
+        Field{PZ_A_HOST_STATUS_CONFIG, "config", required, &HostStatus::config},
+        Field{PZ_A_HOST_STATUS_ID, "id", required, &HostStatus::id},
+        Field{PZ_A_HOST_STATUS_GENERATION, "generation", required, &HostStatus::generation},
+        Field{PZ_A_HOST_STATUS_STATE, "state", required, &HostStatus::state},
+        Field{PZ_A_HOST_STATUS_SINCE_REASON, "since-reason", required, &HostStatus::since_reason},
+        Field{PZ_A_HOST_STATUS_SINCE_MS, "since-ms", required, &HostStatus::since_ms},
+        Field{PZ_A_HOST_STATUS_IDENTITY, "identity", required, &HostStatus::identity},
+        Field{PZ_A_HOST_STATUS_WAKES, "wakes", required, &HostStatus::wakes},
+        Field{PZ_A_HOST_STATUS_HELD_PACKETS, "held-packets", required, &HostStatus::held_packets},
+        Field{PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, "last-wake-latency-us", required,
+              &HostStatus::last_wake_latency_us},
+    };
+};
+
+/// Calls `visit(field, position)` for each field of T in turn.
+template <class T, class Visit>
+constexpr void for_each_field(Visit&& visit) {
+    std::apply(
+        [&](const auto&... field) {
+            unsigned position = 0;
+            (visit(field, position++), ...);
+        },
+        Schema<T>::fields);
+}
+
+template <class T>
+inline constexpr bool is_vector = false;
+template <class T>
+inline constexpr bool is_vector<std::vector<T>> = true;
+
+template <class T>
+concept HasSchema = requires { Schema<T>::fields; };
+
+} // namespace pz::control

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/server.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <tuple>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/generic/seq_packet_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
+#include "base/fd.h"
+#include "control/session.h"
+
+namespace pz::control {
+
+namespace asio = boost::asio;
+
+namespace {
+
+using Protocol = asio::generic::seq_packet_protocol;
+using Socket = Protocol::socket;
+using Acceptor = asio::basic_socket_acceptor<Protocol>;
+using boost::system::error_code;
+
+/// After so many messages of one dump the loop gets to do other work.
+constexpr int messages_at_a_time = 64;
+constexpr auto accept_retry = std::chrono::milliseconds(100);
+
+Peer peer_of(int socket) {
+    ucred credentials{};
+    socklen_t length = sizeof credentials;
+    // nobody's numbers if the kernel does not say
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
+        return {static_cast<uid_t>(-1), static_cast<gid_t>(-1), {}};
+    Peer peer{credentials.uid, credentials.gid, std::vector<gid_t>(64)};
+    for (;;) {
+        length = static_cast<socklen_t>(peer.groups.size() * sizeof(gid_t));
+        const int result = getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, peer.groups.data(), &length);
+        if (result != 0 && errno != ERANGE)
+            length = 0;
+        peer.groups.resize(length / sizeof(gid_t));
+        if (result == 0 || length == 0)
+            return peer;
+    }
+}
+
+Result<sockaddr_un> socket_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.sun_path)
+        return fail(
+            Errc::invalid,
+            fmt::format("control \"{}\": must be a path of 1 to {} characters", path, sizeof address.sun_path - 1),
+            "control");
+    std::ranges::copy(path, address.sun_path);
+    return address;
+}
+
+/// Makes room at `path`: removes a socket that nobody listens at.
+Result<> remove_stale(const std::string& path, const sockaddr_un& address) {
+    struct stat found{};
+    if (lstat(path.c_str(), &found) != 0)
+        return errno == ENOENT ? Result<>{} : fail_errno(fmt::format("control \"{}\"", path), errno);
+    if (!S_ISSOCK(found.st_mode))
+        return fail(Errc::exists,
+                    fmt::format("control \"{}\": there is something that is not a socket; must be a path "
+                                "for proxzzyd alone",
+                                path),
+                    "control");
+    const Fd probe(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!probe)
+        return fail_errno("socket", errno);
+    if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN)
+        return fail(Errc::busy,
+                    fmt::format("control \"{}\": another proxzzyd is running; stop it, or give this one "
+                                "another --control",
+                                path),
+                    "control");
+    if (errno != ECONNREFUSED)
+        return fail_errno(fmt::format("control \"{}\": connect", path), errno);
+    if (unlink(path.c_str()) != 0)
+        return fail_errno(fmt::format("control \"{}\": remove", path), errno);
+    return {};
+}
+
+/// A listening socket at `path`.
+Result<Fd> listen_at(const std::string& path) {
+    const sockaddr_un address = PZ_TRY(socket_address(path));
+    const auto folder = std::filesystem::absolute(path).parent_path();
+    if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
+        return fail_errno(fmt::format("control \"{}\": folder {}", path, folder.string()), errno);
+    // Two daemons that start at the same time must not remove each other's socket.
+    const Fd lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock || flock(lock.get(), LOCK_EX) != 0)
+        return fail_errno(fmt::format("control \"{}\": folder {}", path, folder.string()), errno);
+    PZ_TRY(remove_stale(path, address));
+    Fd listener(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!listener)
+        return fail_errno("socket", errno);
+    if (bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return fail_errno(fmt::format("control \"{}\": bind", path), errno);
+    // Connecting is for everybody; what a peer may do depends on its credentials.
+    if (chmod(path.c_str(), 0666) != 0 || ::listen(listener.get(), SOMAXCONN) != 0) {
+        const int error = errno;
+        unlink(path.c_str());
+        return fail_errno(fmt::format("control \"{}\": listen", path), error);
+    }
+    return listener;
+}
+
+} // namespace
+
+bool root_or_group_may_write(const Peer& peer) {
+    if (peer.uid == 0)
+        return true;
+    group entry{};
+    group* found = nullptr;
+    std::vector<char> buffer(4096);
+    int error = 0;
+    while ((error = getgrnam_r(PZ_CONTROL_GROUP, &entry, buffer.data(), buffer.size(), &found)) == ERANGE)
+        buffer.resize(buffer.size() * 2);
+    return error == 0 && found != nullptr &&
+           (peer.gid == entry.gr_gid || std::ranges::find(peer.groups, entry.gr_gid) != peer.groups.end());
+}
+
+class Server::Impl : public std::enable_shared_from_this<Server::Impl> {
+public:
+    Impl(asio::io_context& context, std::string path, Service& service, ServerOptions options)
+        : context_(context), path_(std::move(path)), service_(service), options_(std::move(options)),
+          acceptor_(context), accept_retry_(context), buffer_(PZ_CONTROL_MAX_MESSAGE) {}
+
+    Result<> start(Fd listener) {
+        struct stat status{};
+        if (lstat(path_.c_str(), &status) == 0)
+            inode_ = status.st_ino;
+        error_code error;
+        if (acceptor_.assign(Protocol(AF_UNIX, 0), listener.get(), error))
+            return fail(Errc::system, fmt::format("control \"{}\": {}", path_, error.message()), "control");
+        (void)listener.release();
+        asio::co_spawn(context_, accept(shared_from_this()), asio::detached);
+        return {};
+    }
+
+    void close() {
+        if (closed_)
+            return;
+        closed_ = true;
+        // not if another daemon's socket is there by now
+        struct stat status{};
+        if (lstat(path_.c_str(), &status) == 0 && status.st_ino == inode_)
+            unlink(path_.c_str());
+        error_code ignored;
+        std::ignore = acceptor_.close(ignored);
+        accept_retry_.cancel();
+        for (Connection* connection : connections_)
+            connection->drop();
+    }
+
+private:
+    struct Connection {
+        Connection(Socket connected, Service& service, bool writes)
+            : socket(std::move(connected)), send_limit(socket.get_executor()), session(service, writes),
+              may_write(writes) {}
+
+        void drop() {
+            error_code ignored;
+            std::ignore = socket.close(ignored);
+            send_limit.cancel();
+        }
+
+        Socket socket;
+        asio::steady_timer send_limit;
+        Session session;
+        bool may_write;
+    };
+
+    /// Keeps count of a connection for as long as its coroutine runs.
+    class Registration {
+    public:
+        Registration(Impl& impl, Connection& connection) : impl_(impl), connection_(connection) {
+            impl_.connections_.insert(&connection_);
+        }
+        Registration(const Registration&) = delete;
+        Registration& operator=(const Registration&) = delete;
+        ~Registration() { impl_.connections_.erase(&connection_); }
+
+    private:
+        Impl& impl_;
+        Connection& connection_;
+    };
+
+    static asio::awaitable<void> accept(std::shared_ptr<Impl> self) {
+        while (!self->closed_) {
+            error_code error;
+            Socket socket(self->context_);
+            co_await self->acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+            if (self->closed_)
+                co_return;
+            if (error) { // out of descriptors, most likely
+                spdlog::warn("control: accept: {}", error.message());
+                self->accept_retry_.expires_after(accept_retry);
+                co_await self->accept_retry_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+                continue;
+            }
+            self->admit(std::move(socket));
+        }
+    }
+
+    void admit(Socket socket) {
+        error_code error;
+        if (socket.native_non_blocking(true, error) || socket.non_blocking(true, error))
+            return;
+        const bool may_write = options_.may_write(peer_of(socket.native_handle()));
+        const auto alike = std::ranges::count(connections_, may_write, &Connection::may_write);
+        if (static_cast<std::size_t>(alike) >= options_.max_connections) {
+            const Message message = encode_acknowledgement(
+                {}, EBUSY, {fmt::format("{} connections are open already, one must end first", alike)});
+            socket.send(asio::buffer(message.bytes().data(), message.bytes().size()), MSG_NOSIGNAL, error);
+            return;
+        }
+        auto connection = std::make_shared<Connection>(std::move(socket), service_, may_write);
+        asio::co_spawn(context_, serve(shared_from_this(), std::move(connection)), asio::detached);
+    }
+
+    static asio::awaitable<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<Connection> connection) {
+        const Registration registration(*self, *connection);
+        int sent = 0;
+        for (;;) {
+            error_code error;
+            co_await connection->socket.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+            if (error || self->closed_)
+                co_return;
+            // From the packet to the first message of its answer nothing else runs, so one buffer serves all.
+            asio::socket_base::message_flags flags = 0;
+            const std::size_t size = connection->socket.receive(asio::buffer(self->buffer_), 0, flags, error);
+            if (error == asio::error::would_block)
+                continue;
+            if (error || size == 0) // the peer has closed
+                co_return;
+            connection->session.receive({self->buffer_.data(), size}, (flags & MSG_TRUNC) != 0);
+            while (auto message = connection->session.next()) {
+                // The first attempt is made at once: the answer to DETACH is out before the daemon stops.
+                while (!send(*connection, *message, error)) {
+                    expire(connection, self->options_.send_limit);
+                    co_await connection->socket.async_wait(Socket::wait_write,
+                                                           asio::redirect_error(asio::use_awaitable, error));
+                    connection->send_limit.cancel();
+                    if (error || self->closed_)
+                        co_return;
+                }
+                if (error || self->closed_)
+                    co_return;
+                if (++sent % messages_at_a_time == 0) {
+                    co_await asio::post(self->context_, asio::use_awaitable);
+                    if (self->closed_)
+                        co_return;
+                }
+            }
+        }
+    }
+
+    /// False: the socket has no room.
+    static bool send(Connection& connection, const Message& message, error_code& error) {
+        connection.socket.send(asio::buffer(message.bytes().data(), message.bytes().size()), MSG_NOSIGNAL, error);
+        return error != asio::error::would_block;
+    }
+
+    static void expire(const std::shared_ptr<Connection>& connection, Duration limit) {
+        connection->send_limit.expires_after(limit);
+        connection->send_limit.async_wait([weak = std::weak_ptr(connection)](error_code cancelled) {
+            const auto slow = weak.lock();
+            if (cancelled || !slow)
+                return;
+            spdlog::info("control: a client that does not read its answers is dropped");
+            slow->drop();
+        });
+    }
+
+    asio::io_context& context_;
+    std::string path_;
+    Service& service_;
+    ServerOptions options_;
+    Acceptor acceptor_;
+    asio::steady_timer accept_retry_;
+    std::vector<std::uint8_t> buffer_;
+    std::set<Connection*> connections_;
+    ino_t inode_ = 0;
+    bool closed_ = false;
+};
+
+Result<std::unique_ptr<Server>> Server::listen(asio::io_context& context, const std::string& path, Service& service,
+                                               ServerOptions options) {
+    Fd listener = PZ_TRY(listen_at(path));
+    auto impl = std::make_shared<Impl>(context, path, service, std::move(options));
+    PZ_TRY(impl->start(std::move(listener)));
+    return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+// Only cancelling a timer could throw, and a timer that exists can be cancelled.
+Server::~Server() { // NOLINT(bugprone-exception-escape)
+    close();
+}
+
+void Server::close() {
+    impl_->close();
+}
+
+} // namespace pz::control

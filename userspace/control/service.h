@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control protocol asks of the daemon.  The daemon implements it; tests of the protocol use a fake.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "hosts/record.h"
+
+namespace pz::control {
+
+/// C11: what this proxy can do.
+struct Capabilities {
+    std::string version;
+    std::vector<std::string> options; // "arp", "nd", "echo", "wake-tcp", "wake-udp", "wake-magic", ...
+    std::uint32_t max_hosts = 0;
+    std::uint32_t max_addresses_per_host = 0;
+    std::uint32_t max_rules_per_host = 0;
+    std::uint32_t max_macs_per_host = 0;
+    bool operator==(const Capabilities&) const = default;
+};
+
+/// An interface that the daemon serves.
+struct InterfaceStatus {
+    std::string name;
+    std::string mode; // "native" or "generic"
+    MacAddress mac;
+    bool up = false;
+    bool operator==(const InterfaceStatus&) const = default;
+};
+
+/// C13: the daemon as a whole.
+struct DaemonStatus {
+    std::string version;
+    std::uint64_t uptime_ms = 0;
+    std::vector<InterfaceStatus> interfaces;
+    std::uint32_t hosts = 0;
+    std::uint32_t hosts_asleep = 0; // arming, asleep, waking or unreachable
+    std::uint32_t held_packets = 0;
+    std::uint32_t held_bytes = 0;
+    std::string bpffs;
+    bool operator==(const DaemonStatus&) const = default;
+};
+
+/// C13: one host.
+struct HostStatus {
+    HostConfig config;
+    HostId id = 0;
+    std::uint32_t generation = 0;
+    HostState state = HostState::awake;
+    std::string since_reason; // why it is in this state: "sleep requested", "sign of life: ARP probe", ...
+    std::uint64_t since_ms = 0; // time in this state
+    Identity identity = Identity::host;
+    std::uint64_t wakes = 0;
+    std::uint32_t held_packets = 0;
+    std::uint64_t last_wake_latency_us = 0; // last trigger to first sign of life; 0 = never woken
+    bool operator==(const HostStatus&) const = default;
+};
+
+struct Counter {
+    std::string name;
+    std::string sentence;
+    std::uint64_t value = 0;
+    bool operator==(const Counter&) const = default;
+};
+
+/// Whether an acknowledged change survives a restart.
+enum class Durable : bool { no, yes };
+
+/// All calls come from the loop thread and return at once.
+class Service {
+public:
+    virtual ~Service() = default;
+
+    virtual Capabilities capabilities() = 0;
+    virtual DaemonStatus status() = 0;
+    virtual std::vector<Counter> stats() = 0;
+
+    /// Adds a host; with `replace`, changes one that is awake.  A host in proxy care is Errc::busy.
+    virtual Result<Durable> host_set(HostConfig config, bool replace) = 0;
+    virtual Result<HostStatus> host_get(std::string_view name) = 0;
+    /// Names in order; a dump walks them by repeated host_get.
+    virtual std::vector<std::string> host_names() = 0;
+    virtual Result<Durable> host_remove(std::string_view name) = 0;
+    /// R32: the host goes to sleep; answered when the kernel is programmed.
+    virtual Result<Durable> host_sleep(std::string_view name) = 0;
+    /// R32: proxy operation ends, the host is awake.
+    virtual Result<Durable> host_release(std::string_view name) = 0;
+    /// R35: wake by Magic Packet.
+    virtual Result<Durable> host_wake(std::string_view name) = 0;
+    /// Takes proxzzy off every interface and stops the daemon.  Stops by posting to the loop: the answer to this call
+    /// is sent before anything posted runs.
+    virtual Result<> detach() = 0;
+};
+
+} // namespace pz::control

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line of proxzzyctl, parsed: no daemon is asked for anything.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "hosts/record.h"
+
+namespace pz::ctl {
+
+enum class Verb : std::uint8_t {
+    help,
+    version,
+    host_add,
+    host_remove,
+    host_sleep,
+    host_wake,
+    host_release,
+    host_show,
+    hosts,
+    status,
+    capabilities,
+    stats,
+    detach,
+};
+
+struct Command {
+    Verb verb = Verb::help;
+    std::string control; // path of the daemon's socket
+    bool json = false;
+    HostConfig config;    // `host add`: all of it; other `host` commands: the name
+    bool replace = false; // `host add`
+    std::string bpffs;    // `detach`: where a daemon that is gone left its pins
+    std::string text;     // `help`
+};
+
+/// `arguments` without the program's name.  Errors name the argument, its value and what would be right.
+Result<Command> parse(std::span<const char* const> arguments);
+
+/// "tcp/22", "udp/any"; the way back for what the daemon says.
+Result<WakeRule> parse_wake(const std::string& text);
+std::string to_string(const WakeRule& rule);
+
+} // namespace pz::ctl

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctl/json.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include <boost/json/src.hpp> // all of the library: it is header-only here
+
+#include "ctl/command.h"
+
+namespace pz::ctl {
+
+namespace json = boost::json;
+
+namespace {
+
+json::value value_of(const std::string& text) {
+    return json::string(text);
+}
+json::value value_of(const MacAddress& mac) {
+    return json::string(mac.to_string());
+}
+json::value value_of(const IpAddress& ip) {
+    return json::string(ip.to_string());
+}
+json::value value_of(const std::array<std::uint8_t, PZ_SECUREON_LEN>&) {
+    return "set";
+}
+json::value value_of(const WakeRule& rule) {
+    return json::string(to_string(rule));
+}
+json::value value_of(std::chrono::seconds seconds) {
+    return seconds.count();
+}
+template <class T>
+    requires std::is_integral_v<T>
+json::value value_of(T number) {
+    return number;
+}
+template <class T>
+    requires std::is_enum_v<T>
+json::value value_of(T value) {
+    const auto index = static_cast<std::size_t>(value);
+    return index < control::enum_names<T>.size() ? json::value(control::enum_names<T>[index]) : json::value(index);
+}
+template <class T>
+json::value value_of(const std::optional<T>& value);
+template <class T>
+json::value value_of(const std::vector<T>& values);
+template <control::HasSchema T>
+json::value value_of(const T& body);
+
+template <class T>
+json::value value_of(const std::optional<T>& value) {
+    return value ? value_of(*value) : json::value(nullptr);
+}
+template <class T>
+json::value value_of(const std::vector<T>& values) {
+    json::array array;
+    for (const T& value : values)
+        array.push_back(value_of(value));
+    return array;
+}
+template <control::HasSchema T>
+json::value value_of(const T& body) {
+    json::object object;
+    control::for_each_field<T>([&](const auto& field, unsigned) {
+        std::string name = field.name;
+        std::ranges::replace(name, '-', '_');
+        object[name] = value_of(std::invoke(field.member, body));
+    });
+    return object;
+}
+
+} // namespace
+
+std::string to_json(const control::Capabilities& capabilities) {
+    return json::serialize(value_of(capabilities));
+}
+
+std::string to_json(const control::DaemonStatus& status) {
+    return json::serialize(value_of(status));
+}
+
+std::string to_json(const control::HostStatus& host) {
+    return json::serialize(value_of(host));
+}
+
+std::string to_json(const std::vector<control::HostStatus>& hosts) {
+    return json::serialize(value_of(hosts));
+}
+
+std::string to_json(const std::vector<control::Counter>& counters) {
+    return json::serialize(json::object{{"counters", value_of(counters)}});
+}
+
+std::string flag_to_json(const char* name, bool value) {
+    return json::serialize(json::object{{name, value}});
+}
+
+std::string text_to_json(const char* name, std::string text) {
+    std::string whole = json::serialize(json::object{{name, text}});
+    boost::system::error_code invalid;
+    json::parse(whole, invalid);
+    if (invalid) { // the command line may hold any bytes
+        std::ranges::replace_if(text, [](char byte) { return static_cast<unsigned char>(byte) >= 0x80; }, '?');
+        whole = json::serialize(json::object{{name, text}});
+    }
+    return whole;
+}
+
+} // namespace pz::ctl

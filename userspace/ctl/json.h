@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the daemon said, as JSON: members are called like the attributes of the control protocol, with _ for -.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "control/schema.h"
+
+namespace pz::ctl {
+
+/// All members are there; what is not set is null.  A password is only said to be "set".
+std::string to_json(const control::Capabilities& capabilities);
+std::string to_json(const control::DaemonStatus& status);
+std::string to_json(const control::HostStatus& host);
+std::string to_json(const std::vector<control::HostStatus>& hosts);
+/// {"counters": [...]}
+std::string to_json(const std::vector<control::Counter>& counters);
+/// {"NAME": VALUE}
+std::string flag_to_json(const char* name, bool value);
+/// {"NAME": "TEXT"}, made valid UTF-8.
+std::string text_to_json(const char* name, std::string text);
+
+} // namespace pz::ctl

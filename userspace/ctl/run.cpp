@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctl/run.h"
+
+#include <filesystem>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "control/client.h"
+#include "ctl/json.h"
+#include "ctl/table.h"
+#include "fastpath/attach.h"
+
+namespace pz::ctl {
+
+using namespace control;
+
+namespace {
+
+template <class T>
+std::string shown(const Command& command, const T& body) {
+    if (command.json)
+        return to_json(body);
+    std::string text = to_text(body);
+    text.pop_back(); // the last newline
+    return text;
+}
+
+template <class Answer>
+Result<std::string> show_all(const Command& command, Client& client, std::uint16_t type) {
+    std::vector<Answer> all;
+    PZ_TRY(client.dump<Answer>(type, [&](Answer answer) { all.push_back(std::move(answer)); }));
+    return shown(command, all);
+}
+
+std::string done(const Command& command, const Acknowledgement& acknowledgement, const char* what) {
+    const bool durable = acknowledgement.durable == Durable::yes;
+    if (command.json)
+        return flag_to_json("durable", durable);
+    return fmt::format("{}: {}{}", command.config.name, what,
+                       durable ? "" : " (durable: no; proxzzyd forgets it when it stops)");
+}
+
+Result<std::string> change(const Command& command, Client& client, std::uint16_t type, const char* what) {
+    return done(command, PZ_TRY(client.change(type, 0, HostName{command.config.name})), what);
+}
+
+Result<std::string> add(const Command& command, Client& client) {
+    const auto flags = static_cast<std::uint16_t>(NLM_F_CREATE | (command.replace ? NLM_F_REPLACE : NLM_F_EXCL));
+    return done(command, PZ_TRY(client.change(PZ_MSG_HOST_SET, flags, command.config)),
+                command.replace ? "set" : "added");
+}
+
+/// No daemon is there to detach: what a killed one left is removed here.
+Result<std::string> detach_without_daemon(const Command& command) {
+    const bool found = PZ_TRY(fastpath::detach_pinned(command.bpffs));
+    std::error_code error;
+    if (std::filesystem::is_socket(command.control, error))
+        std::filesystem::remove(command.control, error);
+    if (error && error != std::errc::no_such_file_or_directory)
+        return fail(Errc::system, fmt::format("{}: {}", command.control, error.message()), "control");
+    if (command.json)
+        return flag_to_json("detached", found);
+    return found ? fmt::format("detached what a proxzzyd that is gone left below {}", command.bpffs)
+                 : fmt::format("no proxzzyd at {}, and nothing of one below {}", command.control, command.bpffs);
+}
+
+Result<std::string> detach(const Command& command, Client& client) {
+    PZ_TRY(client.change(PZ_MSG_DETACH));
+    return command.json ? flag_to_json("detached", true) : std::string("detached; proxzzyd stops");
+}
+
+} // namespace
+
+Result<std::string> run(const Command& command) {
+    if (command.verb == Verb::help)
+        return command.text;
+    if (command.verb == Verb::version)
+        return command.json ? text_to_json("version", PROXZZY_VERSION) : std::string("proxzzyctl " PROXZZY_VERSION);
+    auto connected = Client::connect(command.control);
+    if (!connected && connected.error().code == Errc::not_found && command.verb == Verb::detach)
+        return detach_without_daemon(command);
+    Client client = PZ_TRY(std::move(connected));
+    switch (command.verb) {
+    case Verb::host_add:
+        return add(command, client);
+    case Verb::host_remove:
+        return change(command, client, PZ_MSG_HOST_DELETE, "removed");
+    case Verb::host_sleep:
+        return change(command, client, PZ_MSG_HOST_SLEEP, "goes to sleep");
+    case Verb::host_wake:
+        return change(command, client, PZ_MSG_HOST_WAKE, "is being woken");
+    case Verb::host_release:
+        return change(command, client, PZ_MSG_HOST_RELEASE, "released");
+    case Verb::host_show:
+        return shown(command, PZ_TRY(client.get<HostStatus>(PZ_MSG_HOST_GET, HostName{command.config.name})));
+    case Verb::hosts:
+        return show_all<HostStatus>(command, client, PZ_MSG_HOST_GET);
+    case Verb::status:
+        return shown(command, PZ_TRY(client.get<DaemonStatus>(PZ_MSG_STATUS_GET)));
+    case Verb::capabilities:
+        return shown(command, PZ_TRY(client.get<Capabilities>(PZ_MSG_CAPABILITIES_GET)));
+    case Verb::stats:
+        return show_all<Counter>(command, client, PZ_MSG_STATS_GET);
+    case Verb::detach:
+        return detach(command, client);
+    case Verb::help:
+    case Verb::version:
+        break;
+    }
+    return {};
+}
+
+} // namespace pz::ctl

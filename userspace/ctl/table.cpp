@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctl/table.h"
+
+#include <algorithm>
+
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
+
+#include "control/schema.h"
+#include "ctl/command.h"
+
+namespace pz::ctl {
+
+namespace {
+
+using Row = std::vector<std::string>;
+
+/// Columns as wide as their widest cell, two spaces between them.
+std::string align(const std::vector<Row>& rows) {
+    std::vector<std::size_t> widths;
+    for (const Row& row : rows) {
+        widths.resize(std::max(widths.size(), row.size()));
+        for (std::size_t i = 0; i < row.size(); ++i)
+            widths[i] = std::max(widths[i], row[i].size());
+    }
+    std::string text;
+    for (const Row& row : rows) {
+        for (std::size_t i = 0; i < row.size(); ++i)
+            text += i + 1 == row.size() ? row[i] : fmt::format("{:<{}}  ", row[i], widths[i]);
+        text += "\n";
+    }
+    return text;
+}
+
+/// The two largest units: "3 d 4 h", "2 min 5 s", "1.25 s".
+std::string duration(std::uint64_t ms) {
+    const std::uint64_t s = ms / 1000;
+    if (s < 60)
+        return fmt::format("{}.{:03} s", s, ms % 1000);
+    if (s < 3600)
+        return fmt::format("{} min {} s", s / 60, s % 60);
+    if (s < 86'400)
+        return fmt::format("{} h {} min", s / 3600, s / 60 % 60);
+    return fmt::format("{} d {} h", s / 86'400, s / 3600 % 24);
+}
+
+template <class E>
+const char* name_of(E value) {
+    return control::enum_names<E>.at(static_cast<std::size_t>(value));
+}
+
+std::string place(const HostConfig& config) {
+    std::string text = config.interface.empty() ? "(the only one)" : config.interface;
+    if (config.vlan.outer != 0)
+        text += fmt::format(" vlan {}", config.vlan.outer);
+    if (config.vlan.inner != 0)
+        text += fmt::format(".{}", config.vlan.inner);
+    return text;
+}
+
+} // namespace
+
+std::string to_text(const control::Capabilities& capabilities) {
+    return align(
+        {{"version", capabilities.version},
+         {"options", fmt::format("{}", fmt::join(capabilities.options, " "))},
+         {"hosts", fmt::format("up to {}", capabilities.max_hosts)},
+         {"per host", fmt::format("up to {} addresses, {} MACs, {} wake rules", capabilities.max_addresses_per_host,
+                                  capabilities.max_macs_per_host, capabilities.max_rules_per_host)}});
+}
+
+std::string to_text(const control::DaemonStatus& status) {
+    std::vector<Row> rows{{"version", status.version},
+                          {"up for", duration(status.uptime_ms)},
+                          {"hosts", fmt::format("{}, {} of them not awake", status.hosts, status.hosts_asleep)},
+                          {"held", fmt::format("{} packets, {} bytes", status.held_packets, status.held_bytes)},
+                          {"bpffs", status.bpffs}};
+    for (const auto& interface : status.interfaces)
+        rows.push_back({"interface", fmt::format("{} {} {}, {}", interface.name, interface.mac.to_string(),
+                                                 interface.up ? "up" : "down", interface.mode)});
+    return align(rows);
+}
+
+std::string to_text(const control::HostStatus& host) {
+    const HostConfig& config = host.config;
+    std::vector<Row> rows{{"name", config.name},
+                          {"state", fmt::format("{} for {}{}{}", name_of(host.state), duration(host.since_ms),
+                                                host.since_reason.empty() ? "" : ": ", host.since_reason)},
+                          {"interface", place(config)}};
+    for (const auto& mac : config.macs)
+        rows.push_back({"mac", mac.to_string()});
+    for (const auto& address : config.addresses)
+        rows.push_back({"ip", fmt::format("{}{}{}", address.ip.to_string(), address.temporary ? ", temporary" : "",
+                                          address.valid_for ? fmt::format(", valid for {} s from when it was set",
+                                                                          address.valid_for->count())
+                                                            : "")});
+    std::string wake;
+    for (const auto& rule : config.wake)
+        wake += to_string(rule) + " ";
+    rows.push_back({"wake", wake + (wake.empty() ? "tcp/any, Magic Packet" : "and Magic Packet")});
+    rows.push_back({"echo", name_of(config.echo)});
+    rows.push_back({"identity", host.identity == Identity::host
+                                    ? "host"
+                                    : "proxy: answers carry the gateway's MAC, so ECMA-393 R22 does not hold"});
+    rows.push_back({"magic", fmt::format("UDP port {}{}", config.magic.udp_port,
+                                         config.magic.secureon ? ", SecureOn password set" : "")});
+    rows.push_back({"wakes", host.wakes == 0 || host.last_wake_latency_us == 0
+                                 ? fmt::format("{}", host.wakes)
+                                 : fmt::format("{}, the last one took {}", host.wakes,
+                                               duration(host.last_wake_latency_us / 1000))});
+    rows.push_back({"held", fmt::format("{} packets", host.held_packets)});
+    rows.push_back({"id", fmt::format("{}, generation {}", host.id, host.generation)});
+    return align(rows);
+}
+
+std::string to_text(const std::vector<control::HostStatus>& hosts) {
+    std::vector<Row> rows{{"NAME", "STATE", "FOR", "MAC", "ADDRESSES"}};
+    for (const auto& host : hosts) {
+        std::string addresses;
+        for (const auto& address : host.config.addresses)
+            addresses += (addresses.empty() ? "" : " ") + address.ip.to_string();
+        rows.push_back({host.config.name, name_of(host.state), duration(host.since_ms),
+                        host.config.macs.empty() ? "-" : host.config.macs.front().to_string(), addresses});
+    }
+    return align(rows);
+}
+
+std::string to_text(const std::vector<control::Counter>& counters) {
+    std::vector<Row> rows{{"REASON", "FRAMES", ""}};
+    for (const auto& counter : counters)
+        rows.push_back({counter.name, fmt::format("{}", counter.value), counter.sentence});
+    return align(rows);
+}
+
+} // namespace pz::ctl

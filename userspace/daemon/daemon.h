@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon: the presence table in one loop thread, and its effects on the kernel and the wire.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "control/service.h"
+#include "daemon/options.h"
+#include "daemon/segments.h"
+#include "daemon/trigger_thread.h"
+#include "fastpath/events.h"
+#include "fastpath/fastpath.h"
+#include "hosts/hold_queue.h"
+#include "hosts/table.h"
+
+namespace pz {
+
+class Daemon final : public control::Service {
+public:
+    /// Checks the interfaces, takes the lock and loads the kernel side; nothing is served yet.
+    static Result<std::unique_ptr<Daemon>> load(boost::asio::io_context& loop, DaemonOptions options);
+    /// Serves the interfaces and starts the trigger thread.  To be called once, before the loop runs.  After an error
+    /// the daemon is good for nothing but its destructor, which leaves nothing behind.
+    Result<> serve();
+    /// Takes everything off the kernel and the network.
+    ~Daemon() override;
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+
+    control::Capabilities capabilities() override;
+    control::DaemonStatus status() override;
+    std::vector<control::Counter> stats() override;
+    Result<control::Durable> host_set(HostConfig config, bool replace) override;
+    Result<control::HostStatus> host_get(std::string_view name) override;
+    std::vector<std::string> host_names() override;
+    Result<control::Durable> host_remove(std::string_view name) override;
+    Result<control::Durable> host_sleep(std::string_view name) override;
+    Result<control::Durable> host_release(std::string_view name) override;
+    Result<control::Durable> host_wake(std::string_view name) override;
+    Result<> detach() override;
+
+private:
+    Daemon(boost::asio::io_context& loop, DaemonOptions options, std::vector<Link> links,
+           std::unique_ptr<fastpath::Fastpath> fastpath);
+
+    void take_off();
+
+    // events
+    void on_notice(const TriggerNotice& notice);
+    void on_overheard(const pz_event& event);
+    void log_trigger(const TriggerNotice& notice) const;
+    void on_heartbeat();
+    void wait_heartbeat();
+    void wait_overheard();
+    void sweep_lost_events();
+    Instant last_seen(HostId host) const;
+
+    // effects
+    Result<control::Durable> apply_request(Result<Effects> effects);
+    /// All of them, whatever fails; failures are logged, the first one comes back.
+    Result<> apply(const Effects& effects);
+    Result<> apply(const Effect& effect);
+    void react(const Effects& effects);
+    void rearm();
+    fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
+    std::vector<Departure> magic_frames(const Host& host, const Segment& segment) const;
+    Result<> watch(const Host& host, const Segment& segment, bool serve);
+    void forget(HostId host);
+    void announce(const Host& host, const Segment& segment, bool once);
+    void hand_back_identity(const Host& host, const Segment& segment);
+    void send_magic(const Host& host, const Segment& segment);
+    void probe(const Host& host, const Segment& segment, const IpAddress& address);
+    void deliver(const Host& host, const Segment& segment, const IpAddress& address);
+    void send(const Segment& segment, ByteView frame, std::string_view what);
+    void accept(const Segment& segment, HostId host, const MacAddress& mac);
+
+    boost::asio::io_context& loop_;
+    DaemonOptions options_;
+    std::vector<Link> links_;
+    Instant started_;
+    PresenceTable table_;
+    HoldQueue hold_;
+    WakePlans plans_;
+    std::unique_ptr<fastpath::Fastpath> fastpath_;
+    std::unique_ptr<Segments> segments_;
+    std::optional<fastpath::EventRing> overheard_;
+    std::unique_ptr<TriggerThread> trigger_thread_;
+    boost::asio::steady_timer tick_timer_;
+    std::optional<Instant> armed_; // what tick_timer_ waits for
+    boost::asio::steady_timer heartbeat_timer_;
+    boost::asio::posix::stream_descriptor overheard_ready_;
+
+    /// What the wire told about a host in this stay in proxy care.
+    struct Seen {
+        MacAddress mac; // the MAC that the owner came back with
+        std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
+        std::vector<MacAddress> accepted; // joined on the port for it
+        PacketSocket* joined_on = nullptr;
+    };
+    std::unordered_map<HostId, Seen> seen_;
+    /// Group MACs are shared between hosts.
+    std::map<std::pair<PacketSocket*, MacAddress>, int> joins_;
+    std::uint64_t ring_full_ = 0;
+};
+
+} // namespace pz

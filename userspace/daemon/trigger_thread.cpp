@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/trigger_thread.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+
+#include <proxzzy/abi/reasons.h>
+
+#include <spdlog/spdlog.h>
+
+namespace pz {
+
+void WakePlans::set(HostId host, std::shared_ptr<const WakePlan> plan) {
+    const std::lock_guard lock(mutex_);
+    plans_[host] = std::move(plan);
+}
+
+void WakePlans::erase(HostId host) {
+    const std::lock_guard lock(mutex_);
+    plans_.erase(host);
+}
+
+std::shared_ptr<const WakePlan> WakePlans::get(HostId host) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = plans_.find(host);
+    return found == plans_.end() ? nullptr : found->second;
+}
+
+std::optional<IpAddress> event_address(const pz_event& event) {
+    if (event.family == PZ_FAMILY_NONE)
+        return std::nullopt;
+    return IpAddress::from_bytes(std::span(event.address).first(event.family == PZ_FAMILY_4 ? 4 : 16));
+}
+
+Result<std::unique_ptr<TriggerThread>> TriggerThread::start(int ring_fd, const WakePlans& plans, HoldQueue& hold,
+                                                            Notify notify) {
+    Fd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!stop)
+        return fail_errno("cannot make an eventfd", errno);
+    std::unique_ptr<TriggerThread> self(new TriggerThread(plans, hold, std::move(notify), std::move(stop)));
+    auto ring = PZ_TRY(fastpath::EventRing::open(
+        ring_fd, [raw = self.get()](const pz_event& event, ByteView frame) { raw->on_event(event, frame); }));
+    self->thread_ = std::thread([raw = self.get(), ring = std::move(ring)]() mutable { raw->run(ring); });
+    return self;
+}
+
+TriggerThread::~TriggerThread() {
+    if (!thread_.joinable())
+        return;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(stop_.get(), &one, sizeof(one));
+    thread_.join();
+}
+
+void TriggerThread::run(fastpath::EventRing& ring) {
+    // a wake must not wait behind a busy machine; without the privilege it may
+    sched_param priority{};
+    priority.sched_priority = 1;
+    if (const int error = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority); error != 0)
+        spdlog::debug("trigger thread runs at normal priority: error {}", error);
+    std::array<pollfd, 2> waits{
+        {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
+    while (true) {
+        if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR)
+            return;
+        if ((waits[1].revents & POLLIN) != 0)
+            return;
+        ring.consume();
+    }
+}
+
+void TriggerThread::on_event(const pz_event& event, ByteView frame) {
+    TriggerNotice notice{.event = event, .address = event_address(event)};
+    if (event.kind == PZ_EVENT_TRIGGER) {
+        const auto plan = plans_.get(event.host);
+        if (!plan || plan->generation != event.generation)
+            return; // the host left proxy care after the kernel saw the packet
+        if (auto& generation = woken_[event.host]; generation != event.generation) {
+            generation = event.generation;
+            notice.magic_sent = !plan->magic.empty();
+            for (const auto& departure : plan->magic)
+                if (auto sent = departure.socket->send(departure.frame); !sent)
+                    notice.magic_sent = false; // the loop tries again and reports
+        }
+        // a Magic Packet has done its work; everything else is somebody's first packet
+        if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {
+            notice.refusal = hold_.push(event.host, *notice.address, frame, instant_from_ns(event.time_ns));
+            notice.held = notice.refusal == HoldRefusal::none;
+        }
+    }
+    notify_(std::move(notice));
+}
+
+} // namespace pz

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading the kernel's rings.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <proxzzy/abi/events.h>
+
+#include "base/result.h"
+#include "net/frame.h"
+
+struct ring_buffer;
+
+namespace pz::fastpath {
+
+class EventRing {
+public:
+    /// `frame` holds event.frame_captured bytes and is valid during the call only.
+    using Handler = std::function<void(const pz_event& event, ByteView frame)>;
+
+    static Result<EventRing> open(int map_fd, Handler handler);
+
+    /// Readable when events wait.
+    [[nodiscard]] int poll_fd() const;
+    /// Hands all waiting events to the handler.
+    void consume();
+
+private:
+    struct Deleter {
+        void operator()(ring_buffer* ring) const;
+    };
+    EventRing(std::unique_ptr<ring_buffer, Deleter> ring, std::unique_ptr<Handler> handler)
+        : ring_(std::move(ring)), handler_(std::move(handler)) {}
+
+    std::unique_ptr<ring_buffer, Deleter> ring_;
+    std::unique_ptr<Handler> handler_; // libbpf keeps its address
+};
+
+} // namespace pz::fastpath

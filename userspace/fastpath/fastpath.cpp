@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fastpath/fastpath.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <spdlog/spdlog.h>
+
+#include "proxzzy.skel.h"
+
+namespace pz::fastpath {
+
+namespace {
+
+constexpr std::array<ReasonCount, PZ_REASON_COUNT> reasons = {{
+#define PZ_REASON_ROW(id, name, sentence) ReasonCount{name, sentence, 0},
+    PZ_REASONS(PZ_REASON_ROW)
+#undef PZ_REASON_ROW
+}};
+
+int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
+    if (level == LIBBPF_DEBUG)
+        return 0;
+    std::array<char, 1024> line{};
+    if (std::vsnprintf(line.data(), line.size(), format, arguments) < 0)
+        return 0;
+    std::string_view text(line.data());
+    while (text.ends_with('\n'))
+        text.remove_suffix(1);
+    spdlog::debug("libbpf: {}", text);
+    return 0;
+}
+
+/// At most one bit in eight is set when the tables are full, so that few frames of others pass the filter.
+std::uint32_t filter_bits(std::uint32_t keys) {
+    return std::clamp(std::bit_ceil(keys) * 8U, 1U << 16, 1U << 28);
+}
+
+pz_index4_key key4(std::uint32_t segment, const IpAddress& address) {
+    pz_index4_key key{.segment = segment, .address = {}};
+    std::memcpy(key.address, address.bytes.data(), sizeof(key.address));
+    return key;
+}
+
+pz_index6_key key6(std::uint32_t segment, const IpAddress& address) {
+    pz_index6_key key{.segment = segment, .address = {}};
+    std::memcpy(key.address, address.bytes.data(), sizeof(key.address));
+    return key;
+}
+
+pz_mac_key mac_key(std::uint32_t segment, const MacAddress& mac) {
+    pz_mac_key key{.segment = segment, .mac = {}, .pad = {}};
+    std::memcpy(key.mac, mac.bytes.data(), sizeof(key.mac));
+    return key;
+}
+
+Result<> update(const bpf_map* map, const void* key, const void* value, const char* what) {
+    if (bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY) != 0) {
+        if (errno == E2BIG || errno == ENOSPC)
+            return fail(Errc::limit, std::string("the kernel table of ") + what + " is full");
+        return fail_errno(std::string("cannot write the kernel table of ") + what, errno);
+    }
+    return {};
+}
+
+} // namespace
+
+std::string_view reason_name(std::uint32_t reason) {
+    return reason < reasons.size() ? reasons[reason].name : "unknown";
+}
+
+void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
+    proxzzy_bpf__destroy(skeleton);
+}
+
+Fastpath::Fastpath(PinDirectory pins, Skeleton skeleton, FilterBitmap addresses, FilterBitmap macs, pz_daemon daemon)
+    : pins_(std::move(pins)), skeleton_(std::move(skeleton)), address_bits_(std::move(addresses)),
+      mac_bits_(std::move(macs)), daemon_(daemon) {}
+
+Fastpath::~Fastpath() = default;
+
+Result<std::unique_ptr<Fastpath>> Fastpath::open(Options options) {
+    libbpf_set_print(log_libbpf);
+    PinDirectory pins = PZ_TRY(PinDirectory::open(options.bpffs));
+
+    Skeleton skeleton(proxzzy_bpf__open());
+    if (!skeleton)
+        return fail_errno("cannot open the kernel programs", errno);
+    // one size for both bitmaps, since one mask serves both
+    const std::uint32_t bits = filter_bits(std::max(options.max_addresses4 + options.max_addresses6, options.max_macs));
+    skeleton->rodata->filter_mask = bits - 1;
+    auto& maps = skeleton->maps;
+    bpf_map__set_max_entries(maps.pz_index4_v1, options.max_addresses4);
+    bpf_map__set_max_entries(maps.pz_index6_v1, options.max_addresses6);
+    bpf_map__set_max_entries(maps.pz_by_mac_v1, options.max_macs);
+    bpf_map__set_max_entries(maps.pz_policy_v1, options.max_hosts);
+    bpf_map__set_max_entries(maps.pz_live_v1, options.max_hosts);
+    bpf_map__set_max_entries(maps.pz_addr_bits_v1, bits / 64);
+    bpf_map__set_max_entries(maps.pz_mac_bits_v1, bits / 64);
+    if (const int error = proxzzy_bpf__load(skeleton.get()); error != 0) {
+        if (error == -EPERM || error == -EACCES)
+            return fail(
+                Errc::permission,
+                "the kernel refuses our programs: proxzzyd needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW; run it "
+                "as root");
+        return fail_errno("the kernel does not load our programs (Linux 6.1 or later is needed; --log-level debug "
+                          "shows the verifier's words)",
+                          -error);
+    }
+
+    pins.remove_maps();
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton->obj) {
+        const std::string_view name = bpf_map__name(map);
+        if (!name.starts_with("pz_"))
+            continue; // .rodata
+        const std::string path = pins.map_path(name);
+        if (bpf_map__pin(map, path.c_str()) != 0)
+            return fail_errno("cannot pin " + path, errno);
+    }
+
+    FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
+    FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
+    pz_daemon daemon{};
+    daemon.abi_version = PZ_ABI_VERSION;
+    daemon.pid = static_cast<std::uint32_t>(::getpid());
+    daemon.answer_without_daemon_ns = static_cast<std::uint64_t>(options.answer_without_daemon.count());
+    std::copy_n(options.magic_ports.begin(), std::min<std::size_t>(options.magic_ports.size(), PZ_MAX_MAGIC_PORTS),
+                daemon.magic_ports);
+    return std::unique_ptr<Fastpath>(
+        new Fastpath(std::move(pins), std::move(skeleton), std::move(addresses), std::move(macs), daemon));
+}
+
+Result<XdpMode> Fastpath::attach(const std::string& interface, int ifindex) {
+    return attach_xdp(pins_, interface, ifindex, bpf_program__fd(skeleton_->progs.proxzzy_ingress));
+}
+
+void Fastpath::drop_links_except(const std::vector<std::string>& served) {
+    for (const auto& name : pins_.links())
+        if (std::ranges::find(served, name) == served.end())
+            pins_.remove_link(name);
+}
+
+void Fastpath::detach_all() {
+    pins_.remove_all();
+}
+
+Result<> Fastpath::set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac) {
+    pz_segment value{.segment = segment, .mac = {}, .pad = {}};
+    std::ranges::copy(interface_mac.bytes, value.mac);
+    return update(skeleton_->maps.pz_segments_v1, &key, &value, "segments");
+}
+
+Result<> Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
+    return update(skeleton_->maps.pz_policy_v1, &host, &policy, "policies");
+}
+
+Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_addresses) {
+    forget(entry.host);
+    Programmed& programmed = programmed_[entry.host];
+    programmed.segment = entry.segment;
+    programmed.policy = entry.policy;
+    programmed.policy.stage = static_cast<std::uint8_t>(stage);
+    const auto write = [&]() -> Result<> {
+        // policy first, filter bits last: a frame finds either nothing or everything
+        PZ_TRY(write_policy(entry.host, programmed.policy));
+        for (const auto& mac : entry.macs) {
+            const pz_mac_key key = mac_key(entry.segment, mac);
+            const pz_owner value{.host = entry.host};
+            PZ_TRY(update(skeleton_->maps.pz_by_mac_v1, &key, &value, "MACs"));
+            mac_bits_.add(filter_hash(mac));
+            programmed.macs.push_back(mac);
+        }
+        if (!with_addresses)
+            return {};
+        pz_index value{};
+        std::ranges::copy(entry.answer_mac.bytes, value.mac);
+        value.flags = entry.index_flags;
+        value.host = entry.host;
+        value.generation = entry.policy.generation;
+        for (const auto& address : entry.addresses) {
+            if (address.is_v4()) {
+                const pz_index4_key key = key4(entry.segment, address);
+                PZ_TRY(update(skeleton_->maps.pz_index4_v1, &key, &value, "IPv4 addresses"));
+            } else {
+                const pz_index6_key key = key6(entry.segment, address);
+                PZ_TRY(update(skeleton_->maps.pz_index6_v1, &key, &value, "IPv6 addresses"));
+            }
+            address_bits_.add(filter_hash(address));
+            programmed.addresses.push_back(address);
+        }
+        return {};
+    };
+    if (auto written = write(); !written) {
+        forget(entry.host);
+        return written;
+    }
+    return {};
+}
+
+Result<> Fastpath::watch(const HostEntry& entry) {
+    return program(entry, PZ_STAGE_ARMING, false);
+}
+
+Result<> Fastpath::serve(const HostEntry& entry) {
+    return program(entry, PZ_STAGE_ASLEEP, true);
+}
+
+Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {
+    const auto found = programmed_.find(host);
+    if (found == programmed_.end())
+        return {}; // forgotten in between
+    found->second.policy.stage = static_cast<std::uint8_t>(stage);
+    return write_policy(host, found->second.policy);
+}
+
+void Fastpath::remove_address(std::uint32_t segment, const IpAddress& address) {
+    address_bits_.remove(filter_hash(address));
+    if (address.is_v4()) {
+        const pz_index4_key key = key4(segment, address);
+        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_index4_v1), &key);
+    } else {
+        const pz_index6_key key = key6(segment, address);
+        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_index6_v1), &key);
+    }
+}
+
+void Fastpath::stop_answering(std::uint32_t host, const std::optional<IpAddress>& address) {
+    const auto found = programmed_.find(host);
+    if (found == programmed_.end())
+        return;
+    auto& programmed = found->second;
+    std::erase_if(programmed.addresses, [&](const IpAddress& held) {
+        if (address && held != *address)
+            return false;
+        remove_address(programmed.segment, held);
+        return true;
+    });
+}
+
+void Fastpath::forget(std::uint32_t host) {
+    const auto found = programmed_.find(host);
+    if (found == programmed_.end())
+        return;
+    stop_answering(host, std::nullopt);
+    for (const auto& mac : found->second.macs) {
+        mac_bits_.remove(filter_hash(mac));
+        const pz_mac_key key = mac_key(found->second.segment, mac);
+        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_by_mac_v1), &key);
+    }
+    const pz_policy none{};
+    if (auto cleared = write_policy(host, none); !cleared)
+        spdlog::warn("{}", cleared.error().message);
+    programmed_.erase(found);
+}
+
+pz_live Fastpath::live(std::uint32_t host) const {
+    pz_live live{};
+    bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.pz_live_v1), &host, &live);
+    return live;
+}
+
+Result<> Fastpath::heartbeat(Instant now) {
+    const std::uint32_t zero = 0;
+    daemon_.heartbeat_ns = to_ns(now);
+    return update(skeleton_->maps.pz_daemon_v1, &zero, &daemon_, "the daemon's heartbeat");
+}
+
+std::vector<ReasonCount> Fastpath::counters() const {
+    std::vector<ReasonCount> counts(reasons.begin(), reasons.end());
+    const int cpus = libbpf_num_possible_cpus();
+    if (cpus <= 0)
+        return counts;
+    std::vector<pz_counter> values(static_cast<std::size_t>(cpus));
+    for (std::uint32_t reason = 0; reason < PZ_REASON_COUNT; reason++) {
+        if (bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.pz_counters_v1), &reason, values.data()) != 0)
+            continue;
+        for (const auto& value : values)
+            counts[reason].frames += value.frames;
+    }
+    return counts;
+}
+
+int Fastpath::triggers_fd() const {
+    return bpf_map__fd(skeleton_->maps.pz_triggers_v1);
+}
+
+int Fastpath::overheard_fd() const {
+    return bpf_map__fd(skeleton_->maps.pz_overheard_v1);
+}
+
+} // namespace pz::fastpath

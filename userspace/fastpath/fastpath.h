@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel side as one object: programs, pinned maps, and the records in them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <proxzzy/abi/maps.h>
+#include <proxzzy/abi/reasons.h>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "fastpath/attach.h"
+#include "fastpath/filter.h"
+#include "net/address.h"
+
+struct proxzzy_bpf;
+
+namespace pz::fastpath {
+
+struct Options {
+    std::string bpffs = default_bpffs;
+    std::uint32_t max_hosts = 65'536;
+    std::uint32_t max_addresses4 = 131'072;
+    std::uint32_t max_addresses6 = 262'144;
+    std::uint32_t max_macs = 131'072;
+    Duration answer_without_daemon = std::chrono::minutes(10);
+    std::vector<std::uint16_t> magic_ports; // at most PZ_MAX_MAGIC_PORTS
+};
+
+/// What the kernel is told of one host.
+struct HostEntry {
+    std::uint32_t host = 0;
+    std::uint32_t segment = PZ_NO_SEGMENT;
+    std::vector<MacAddress> macs;
+    std::vector<IpAddress> addresses;
+    MacAddress answer_mac;
+    std::uint8_t index_flags = 0; // enum pz_index_flag
+    pz_policy policy{};           // generation and rules; the stage is set by watch() and serve()
+};
+
+struct ReasonCount {
+    const char* name;
+    const char* sentence;
+    std::uint64_t frames;
+};
+
+/// The name of an enum pz_reason, as in `proxzzyctl stats`.
+std::string_view reason_name(std::uint32_t reason);
+
+/// Writer of the maps.  Not thread-safe: the loop thread owns it, the ring descriptors excepted.
+class Fastpath {
+public:
+    /// Loads the programs and pins the maps.  Nothing is attached yet.
+    static Result<std::unique_ptr<Fastpath>> open(Options options);
+    ~Fastpath();
+    Fastpath(const Fastpath&) = delete;
+    Fastpath& operator=(const Fastpath&) = delete;
+
+    Result<XdpMode> attach(const std::string& interface, int ifindex);
+    /// Drops the links of interfaces that are not in `served`: an earlier daemon's.
+    void drop_links_except(const std::vector<std::string>& served);
+    /// Takes everything off the kernel: links, maps, pins.
+    void detach_all();
+
+    Result<> set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac);
+
+    /// Owner MACs and policy, stage ARMING; replaces what was there for this host.
+    Result<> watch(const HostEntry& entry);
+    /// watch() with stage ASLEEP, and the addresses.
+    Result<> serve(const HostEntry& entry);
+    Result<> set_stage(std::uint32_t host, pz_stage stage);
+    void stop_answering(std::uint32_t host, const std::optional<IpAddress>& address);
+    void forget(std::uint32_t host);
+
+    [[nodiscard]] pz_live live(std::uint32_t host) const;
+    Result<> heartbeat(Instant now);
+    [[nodiscard]] std::vector<ReasonCount> counters() const;
+
+    [[nodiscard]] int triggers_fd() const;
+    [[nodiscard]] int overheard_fd() const;
+    [[nodiscard]] const std::string& bpffs() const { return pins_.path(); }
+
+private:
+    struct SkeletonDeleter {
+        void operator()(proxzzy_bpf* skeleton) const;
+    };
+    using Skeleton = std::unique_ptr<proxzzy_bpf, SkeletonDeleter>;
+
+    /// What is in the maps for one host, so that it can be taken out again.
+    struct Programmed {
+        std::uint32_t segment = PZ_NO_SEGMENT;
+        std::vector<MacAddress> macs;
+        std::vector<IpAddress> addresses;
+        pz_policy policy{};
+    };
+
+    Fastpath(PinDirectory pins, Skeleton skeleton, FilterBitmap addresses, FilterBitmap macs, pz_daemon daemon);
+    Result<> program(const HostEntry& entry, pz_stage stage, bool with_addresses);
+    Result<> write_policy(std::uint32_t host, const pz_policy& policy);
+    void remove_address(std::uint32_t segment, const IpAddress& address);
+
+    PinDirectory pins_;
+    Skeleton skeleton_;
+    FilterBitmap address_bits_;
+    FilterBitmap mac_bits_;
+    pz_daemon daemon_;
+    std::map<std::uint32_t, Programmed> programmed_;
+};
+
+} // namespace pz::fastpath

@@ -1,0 +1,641 @@
+// SPDX-License-Identifier: Apache-2.0
+// The presence table's state machine: docs/states.md is the same table in words.
+#include "hosts/table.h"
+
+#include <algorithm>
+
+#include <spdlog/fmt/fmt.h>
+
+namespace pz {
+namespace {
+
+using Kind = Effect::Kind;
+
+std::string_view name_of(pz_sign sign) {
+    switch (sign) {
+    case PZ_SIGN_ARP_REQUEST:
+        return "ARP request";
+    case PZ_SIGN_ARP_PROBE:
+        return "ARP probe";
+    case PZ_SIGN_ARP_ANNOUNCEMENT:
+        return "ARP announcement";
+    case PZ_SIGN_DAD:
+        return "duplicate address detection";
+    case PZ_SIGN_ND:
+        return "Neighbour Discovery";
+    case PZ_SIGN_DHCP:
+        return "DHCP";
+    case PZ_SIGN_GROUP:
+        return "IGMP or MLD";
+    case PZ_SIGN_IP:
+        return "IP packet";
+    case PZ_SIGN_REPLY:
+        return "reply";
+    case PZ_SIGN_NONE:
+        break;
+    }
+    return "frame";
+}
+
+/// Whether an owner that shows `sign` uses the address in the event.  A probe and DAD come before the address is usable
+/// (RFC 5227 §2.1, RFC 4862 §5.4).  DHCP, a group message or a reply to our probe say it only as an event of kind
+/// PROOF.
+bool proves_address(pz_event_kind kind, pz_sign sign) {
+    switch (sign) {
+    case PZ_SIGN_ARP_REQUEST:
+    case PZ_SIGN_ARP_ANNOUNCEMENT:
+    case PZ_SIGN_ND:
+    case PZ_SIGN_IP:
+        return true;
+    case PZ_SIGN_ARP_PROBE:
+    case PZ_SIGN_DAD:
+        return false;
+    case PZ_SIGN_NONE:
+    case PZ_SIGN_DHCP:
+    case PZ_SIGN_GROUP:
+    case PZ_SIGN_REPLY:
+        break;
+    }
+    return kind == PZ_EVENT_PROOF;
+}
+
+double in_seconds(Duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+bool contains(const std::vector<IpAddress>& list, const IpAddress& ip) {
+    return std::ranges::find(list, ip) != list.end();
+}
+
+bool is_configured(const Host& host, const IpAddress& ip) {
+    return std::ranges::find(host.config.addresses, ip, &HostAddress::ip) != host.config.addresses.end();
+}
+
+/// Whether packets to `ip` may wait for the host.
+bool is_served(const Host& host, const IpAddress& ip) {
+    return is_configured(host, ip) && !contains(host.expired, ip);
+}
+
+/// Awake, but held packets wait for their address, so the kernel still watches the owner.
+bool is_returning(const Host& host) {
+    return host.state == HostState::awake && !host.awaited.empty();
+}
+
+void add(Effects& effects, Kind kind, const Host& host, std::optional<IpAddress> address = std::nullopt) {
+    effects.push_back(Effect{kind, host.id, address, {}});
+}
+
+void add_notice(Effects& effects, const Host& host, std::string text) {
+    effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text)});
+}
+
+void enter(Host& host, HostState state, std::string reason, Instant now) {
+    host.state = state;
+    host.since = now;
+    host.since_reason = std::move(reason);
+}
+
+/// Marks the addresses whose validity has ended; returns those that were not marked before.
+std::vector<IpAddress> expire(Host& host, Instant now) {
+    std::vector<IpAddress> fresh;
+    for (const HostAddress& address : host.config.addresses)
+        if (address.valid_for && host.configured + *address.valid_for <= now && !contains(host.expired, address.ip))
+            fresh.push_back(address.ip);
+    host.expired.insert(host.expired.end(), fresh.begin(), fresh.end());
+    return fresh;
+}
+
+void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) {
+    add_notice(effects, host,
+               fmt::format("address-expired: {} is past its validity and no longer answered", ip.to_string()));
+}
+
+void start_waking(Host& host, const Timers& timers, bool magic_sent, std::string reason, Instant now,
+                  Effects& effects) {
+    enter(host, HostState::waking, std::move(reason), now);
+    ++host.wakes;
+    host.triggered = now;
+    host.state_deadline = now + timers.wake_limit;
+    host.magic_retry = timers.magic_first_retry;
+    host.next_magic = now + host.magic_retry;
+    host.next_probe = now + timers.waking_probe;
+    add(effects, Kind::stage_waking, host);
+    if (!magic_sent)
+        add(effects, Kind::send_magic, host);
+}
+
+/// The rest of the awaited addresses is asked for, or there is nothing left to do in the kernel.
+void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& effects) {
+    if (host.awaited.empty()) {
+        add(effects, Kind::forget, host);
+        return;
+    }
+    for (const IpAddress& ip : host.awaited)
+        add(effects, Kind::probe, host, ip);
+    host.state_deadline = now + timers.address_limit;
+    host.next_probe = now + timers.probe_interval;
+}
+
+/// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
+void probe_waking(const Host& host, Effects& effects) {
+    for (const IpAddress& ip : host.awaited)
+        add(effects, Kind::probe, host, ip);
+    if (!host.awaited.empty())
+        return;
+    for (const HostAddress& address : host.config.addresses)
+        if (!contains(host.expired, address.ip)) {
+            add(effects, Kind::probe, host, address.ip);
+            return;
+        }
+}
+
+/// The owner uses `ip`: packets held for it go out.
+void prove(Host& host, const IpAddress& ip, Effects& effects) {
+    if (is_configured(host, ip) && !contains(host.proven, ip))
+        host.proven.push_back(ip);
+    if (std::erase(host.awaited, ip) != 0)
+        add(effects, Kind::deliver, host, ip);
+}
+
+/// From asleep, waking or unreachable: the owner speaks for itself again.
+void give_back(Host& host, const Timers& timers, std::string reason, std::optional<IpAddress> proven, Instant now,
+               Effects& effects) {
+    enter(host, HostState::awake, std::move(reason), now);
+    add(effects, Kind::stop_answering, host);
+    if (proven)
+        prove(host, *proven, effects);
+    await_or_forget(host, timers, now, effects);
+}
+
+} // namespace
+
+Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
+    PZ_TRY(validate(config));
+    if (segment == PZ_NO_SEGMENT)
+        return fail(Errc::invalid,
+                    fmt::format("interface '{}': is not served, must be one of proxzzyd's", config.interface),
+                    "interface");
+    const auto found = by_name_.find(config.name);
+    Host* const old = found == by_name_.end() ? nullptr : &hosts_.at(found->second);
+    if (old != nullptr) {
+        if (!replace)
+            return fail(
+                Errc::exists,
+                fmt::format("name '{}': there is such a host already; replace it, or choose another name", config.name),
+                "name");
+        if (old->state != HostState::awake)
+            return fail(Errc::busy,
+                        fmt::format("name '{}': the host is {} and can be changed only while awake; release it first",
+                                    config.name, to_string(old->state)),
+                        "name");
+        if (is_returning(*old))
+            return fail(
+                Errc::busy,
+                fmt::format("name '{}': the host just woke up and packets wait for its addresses; try again in {} s",
+                            config.name, in_seconds(options_.timers.address_limit)),
+                "name");
+    }
+    PZ_TRY(check_room(config, segment, old));
+
+    HostId id = 0;
+    if (old != nullptr) {
+        id = old->id;
+        unindex(*old);
+    } else if (!free_ids_.empty()) {
+        id = *free_ids_.begin();
+        free_ids_.erase(free_ids_.begin());
+    } else {
+        id = next_id_++;
+    }
+    Host& host = hosts_[id];
+    if (old == nullptr) {
+        host.id = id;
+        enter(host, HostState::awake, "configured", now);
+    }
+    host.segment = segment;
+    host.identity = config.identity.value_or(options_.default_identity);
+    host.config = std::move(config);
+    host.configured = now;
+    host.expired.clear();
+    index(host);
+    return id;
+}
+
+Result<Effects> PresenceTable::remove(std::string_view name, Instant /*now*/) {
+    Host* const host = PZ_TRY(named(name));
+    Effects effects;
+    add(effects, Kind::forget, *host);
+    add(effects, Kind::drop_held, *host);
+    unindex(*host);
+    if (host->due)
+        deadlines_.erase({*host->due, host->id});
+    free_ids_.insert(host->id);
+    hosts_.erase(host->id);
+    return effects;
+}
+
+const Host* PresenceTable::find(std::string_view name) const {
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : &hosts_.at(found->second);
+}
+
+const Host* PresenceTable::get(HostId id) const {
+    const auto found = hosts_.find(id);
+    return found == hosts_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> PresenceTable::names() const {
+    std::vector<std::string> all;
+    all.reserve(by_name_.size());
+    for (const auto& [name, id] : by_name_)
+        all.push_back(name);
+    return all;
+}
+
+std::size_t PresenceTable::in_care() const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(hosts_, [](const auto& entry) { return entry.second.state != HostState::awake; }));
+}
+
+Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now) {
+    Host& host = *PZ_TRY(named(name));
+    Effects effects;
+    if (host.state == HostState::arming || host.state == HostState::asleep)
+        return effects;
+    if (host.state != HostState::awake || is_returning(host)) {
+        // The wake, or the return, that is under way ends here.
+        add(effects, Kind::forget, host);
+        add(effects, Kind::drop_held, host);
+        host.awaited.clear();
+    }
+    host.proven.clear();
+    for (const IpAddress& ip : expire(host, now))
+        add_expiry_notice(effects, host, ip);
+    host.generation = ++last_generation_;
+    enter(host, HostState::arming, "sleep requested", now);
+    host.state_deadline = now + options_.timers.arming_limit;
+    host.last_owner_frame = now;
+    add(effects, Kind::watch, host);
+    schedule(host);
+    return effects;
+}
+
+Result<Effects> PresenceTable::request_release(std::string_view name, Instant now) {
+    Host& host = *PZ_TRY(named(name));
+    Effects effects;
+    switch (host.state) {
+    case HostState::awake:
+        return effects;
+    case HostState::arming:
+        enter(host, HostState::awake, "release requested", now);
+        add(effects, Kind::forget, host);
+        break;
+    case HostState::asleep:
+    case HostState::waking:
+    case HostState::unreachable:
+        give_back(host, options_.timers, "release requested", std::nullopt, now, effects);
+        break;
+    }
+    schedule(host);
+    return effects;
+}
+
+Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) {
+    Host& host = *PZ_TRY(named(name));
+    Effects effects;
+    switch (host.state) {
+    case HostState::awake:
+        return fail(Errc::busy, fmt::format("name '{}': the host is awake, only one in proxy care can be woken", name),
+                    "name");
+    case HostState::arming:
+        // It may be on either side of falling asleep: stop, and wake it in case it is gone.
+        enter(host, HostState::awake, "wake requested", now);
+        add(effects, Kind::forget, host);
+        add(effects, Kind::send_magic, host);
+        break;
+    case HostState::unreachable:
+        add(effects, Kind::serve, host);
+        start_waking(host, options_.timers, false, "wake requested", now, effects);
+        break;
+    case HostState::asleep:
+        start_waking(host, options_.timers, false, "wake requested", now, effects);
+        break;
+    case HostState::waking:
+        add(effects, Kind::send_magic, host);
+        break;
+    }
+    schedule(host);
+    return effects;
+}
+
+Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::optional<IpAddress> held, bool magic_sent,
+                                  Instant now) {
+    Effects effects;
+    Host* const host = current(id, generation);
+    if (host == nullptr) {
+        // Held for an earlier care of this host, or for a host that had this id before.
+        const Host* const other = get(id);
+        if (held && (other == nullptr || !contains(other->awaited, *held)))
+            effects.push_back(Effect{Kind::drop_held, id, held, {}});
+        return effects;
+    }
+    if (host->state == HostState::asleep)
+        start_waking(*host, options_.timers, magic_sent,
+                     held ? fmt::format("trigger: packet to {}", held->to_string()) : std::string("trigger"), now,
+                     effects);
+    if (held && !contains(host->awaited, *held)) {
+        const bool can_wait = host->state == HostState::waking || host->state == HostState::awake;
+        if (!can_wait || !is_served(*host, *held)) {
+            add(effects, Kind::drop_held, *host, held);
+        } else if (host->state == HostState::waking) {
+            host->awaited.push_back(*held);
+        } else if (contains(host->proven, *held)) {
+            add(effects, Kind::deliver, *host, held);
+        } else {
+            if (!is_returning(*host)) {
+                add(effects, Kind::watch, *host);
+                add(effects, Kind::stage_waking, *host);
+                host->state_deadline = now + options_.timers.address_limit;
+                host->next_probe = now + options_.timers.probe_interval;
+            }
+            host->awaited.push_back(*held);
+            add(effects, Kind::probe, *host, held);
+        }
+    }
+    schedule(*host);
+    return effects;
+}
+
+Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_kind kind, pz_sign sign,
+                                std::optional<IpAddress> address, Instant now) {
+    Effects effects;
+    Host* const host = current(id, generation);
+    if (host == nullptr || (kind != PZ_EVENT_RELEASE && kind != PZ_EVENT_PROOF))
+        return effects;
+    if (!proves_address(kind, sign))
+        address.reset();
+    // A proof that overtook its release, or whose release was lost, says as much.  A reply may come from the NIC alone,
+    // but the caller withholds those of NICs that answer for a sleeper; while waking, what is left is the host itself.
+    // Only for a served address: the NIC was not asked about any other.
+    const bool answers = host->state == HostState::waking && address && is_served(*host, *address);
+    const bool alive = kind == PZ_EVENT_RELEASE || sign != PZ_SIGN_REPLY || answers;
+
+    switch (host->state) {
+    case HostState::awake: {
+        const bool was_returning = is_returning(*host);
+        if (address)
+            prove(*host, *address, effects);
+        if (was_returning && host->awaited.empty())
+            add(effects, Kind::forget, *host);
+        break;
+    }
+    case HostState::arming:
+        if (kind != PZ_EVENT_RELEASE)
+            return effects;
+        enter(*host, HostState::awake, fmt::format("sign of life: {}", name_of(sign)), now);
+        add(effects, Kind::forget, *host);
+        break;
+    case HostState::waking:
+        if (alive)
+            host->last_wake_latency = std::max(Duration::zero(), Duration(now - host->triggered));
+        [[fallthrough]];
+    case HostState::asleep:
+    case HostState::unreachable:
+        if (!alive)
+            return effects;
+        give_back(*host, options_.timers, fmt::format("sign of life: {}", name_of(sign)), address, now, effects);
+        break;
+    }
+    schedule(*host);
+    return effects;
+}
+
+Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
+    std::vector<HostId> due;
+    for (const auto& [deadline, id] : deadlines_) {
+        if (deadline > now)
+            break;
+        due.push_back(id);
+    }
+    Effects effects;
+    for (const HostId id : due) {
+        Host& host = hosts_.at(id);
+        run(host, now, last_seen, effects);
+        schedule(host);
+    }
+    return effects;
+}
+
+std::optional<Instant> PresenceTable::next_deadline() const {
+    if (deadlines_.empty())
+        return std::nullopt;
+    return deadlines_.begin()->first;
+}
+
+/// What is due for one host.
+void PresenceTable::run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects) {
+    const Timers& timers = options_.timers;
+    if (host.state != HostState::awake) {
+        for (const IpAddress& ip : expire(host, now)) {
+            add(effects, Kind::stop_answering, host, ip);
+            add(effects, Kind::drop_held, host, ip);
+            add_expiry_notice(effects, host, ip);
+            std::erase(host.awaited, ip);
+        }
+    }
+    switch (host.state) {
+    case HostState::awake: // returning
+        if (now >= host.state_deadline) {
+            for (const IpAddress& ip : host.awaited) {
+                add(effects, Kind::drop_held, host, ip);
+                add_notice(effects, host,
+                           fmt::format("address-not-back: {} was not seen in use within {} s", ip.to_string(),
+                                       in_seconds(timers.address_limit)));
+            }
+            host.awaited.clear();
+            add(effects, Kind::forget, host);
+        } else if (now >= host.next_probe) {
+            for (const IpAddress& ip : host.awaited)
+                add(effects, Kind::probe, host, ip);
+            host.next_probe = now + timers.probe_interval;
+        }
+        break;
+    case HostState::arming:
+        host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
+        if (now >= host.last_owner_frame + timers.arming_silence) {
+            enter(host, HostState::asleep, "silent after sleep was requested", now);
+            add(effects, Kind::serve, host);
+            // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
+            for (const HostAddress& address : host.config.addresses)
+                if (!contains(host.expired, address.ip))
+                    add(effects, Kind::probe, host, address.ip);
+            add(effects, Kind::announce, host);
+            host.announcements_left = 1;
+            host.next_announce = now + timers.announce_interval;
+            host.next_refresh = now + timers.switch_refresh;
+        } else if (now >= host.state_deadline) {
+            enter(host, HostState::awake, "sleep abandoned", now);
+            add(effects, Kind::forget, host);
+            add_notice(effects, host,
+                       fmt::format("sleep-abandoned: the host was never silent for {} s within {} s",
+                                   in_seconds(timers.arming_silence), in_seconds(timers.arming_limit)));
+        }
+        break;
+    case HostState::asleep:
+        if (host.announcements_left > 0 && now >= host.next_announce) {
+            --host.announcements_left;
+            add(effects, Kind::announce, host);
+            host.next_refresh = now + timers.switch_refresh;
+        } else if (host.identity == Identity::host && now >= host.next_refresh) {
+            add(effects, Kind::refresh_switch, host);
+            host.next_refresh = now + timers.switch_refresh;
+        }
+        break;
+    case HostState::waking:
+        if (now >= host.state_deadline) {
+            enter(host, HostState::unreachable, "did not wake in time", now);
+            add(effects, Kind::stop_answering, host);
+            add(effects, Kind::drop_held, host);
+            host.awaited.clear();
+            add_notice(
+                effects, host,
+                fmt::format("unreachable: no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
+            break;
+        }
+        if (now >= host.next_magic) {
+            add(effects, Kind::send_magic, host);
+            host.magic_retry = std::min(host.magic_retry * 2, timers.magic_max_retry);
+            host.next_magic = now + host.magic_retry;
+        }
+        if (now >= host.next_probe) {
+            probe_waking(host, effects);
+            host.next_probe = now + timers.waking_probe;
+        }
+        break;
+    case HostState::unreachable:
+        break;
+    }
+}
+
+/// Puts the host where tick() finds it in time.
+void PresenceTable::schedule(Host& host) {
+    std::optional<Instant> due;
+    const auto at = [&due](Instant instant) { due = due ? std::min(*due, instant) : instant; };
+    switch (host.state) {
+    case HostState::awake:
+        if (is_returning(host)) {
+            at(host.next_probe);
+            at(host.state_deadline);
+        }
+        break;
+    case HostState::arming:
+        at(host.last_owner_frame + options_.timers.arming_silence);
+        at(host.state_deadline);
+        break;
+    case HostState::asleep:
+        if (host.announcements_left > 0)
+            at(host.next_announce);
+        if (host.identity == Identity::host)
+            at(host.next_refresh);
+        break;
+    case HostState::waking:
+        at(host.next_magic);
+        at(host.next_probe);
+        at(host.state_deadline);
+        break;
+    case HostState::unreachable:
+        break;
+    }
+    if (host.state != HostState::awake)
+        for (const HostAddress& address : host.config.addresses)
+            if (address.valid_for && !contains(host.expired, address.ip))
+                at(host.configured + *address.valid_for);
+    if (due == host.due)
+        return;
+    if (host.due)
+        deadlines_.erase({*host.due, host.id});
+    if (due)
+        deadlines_.emplace(*due, host.id);
+    host.due = due;
+}
+
+/// Whether `config` fits beside all hosts but `replaced`.
+Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, const Host* replaced) {
+    const auto taken = [&](const auto& index, const auto& key) -> const Host* {
+        const auto found = index.find(key);
+        if (found == index.end() || (replaced != nullptr && found->second == replaced->id))
+            return nullptr;
+        return &hosts_.at(found->second);
+    };
+    for (const MacAddress& mac : config.macs)
+        if (const Host* const other = taken(by_mac_, SegmentMac{segment, mac}))
+            return fail(Errc::exists,
+                        fmt::format("mac {}: belongs to host '{}' on the same network, must be this host's own",
+                                    mac.to_string(), other->config.name),
+                        "mac");
+    for (const HostAddress& address : config.addresses)
+        if (const Host* const other = taken(addresses(address.ip), SegmentAddress{segment, address.ip}))
+            return fail(Errc::exists,
+                        fmt::format("ip {}: belongs to host '{}' on the same network, must be this host's own",
+                                    address.ip.to_string(), other->config.name),
+                        "ip");
+    if (replaced == nullptr && hosts_.size() >= options_.max_hosts)
+        return fail(
+            Errc::limit,
+            fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, hosts_.size()),
+            "name");
+    const std::size_t macs = by_mac_.size() - (replaced != nullptr ? replaced->config.macs.size() : 0);
+    if (macs + config.macs.size() > options_.max_macs)
+        return fail(Errc::limit,
+                    fmt::format("mac: {} MACs do not fit, the table holds {} of {}; remove a host first",
+                                config.macs.size(), macs, options_.max_macs),
+                    "mac");
+    for (const bool v4 : {true, false}) {
+        const auto count = [v4](const HostConfig& counted) {
+            return static_cast<std::size_t>(std::ranges::count_if(
+                counted.addresses, [v4](const HostAddress& address) { return address.ip.is_v4() == v4; }));
+        };
+        const std::size_t used =
+            (v4 ? by_address4_ : by_address6_).size() - (replaced != nullptr ? count(replaced->config) : 0);
+        const std::size_t room = v4 ? options_.max_addresses4 : options_.max_addresses6;
+        if (count(config) > 0 && used + count(config) > room)
+            return fail(Errc::limit,
+                        fmt::format("ip: {} {} addresses do not fit, the table holds {} of {}; remove a host first",
+                                    count(config), v4 ? "IPv4" : "IPv6", used, room),
+                        "ip");
+    }
+    return {};
+}
+
+void PresenceTable::index(const Host& host) {
+    by_name_.emplace(host.config.name, host.id);
+    for (const MacAddress& mac : host.config.macs)
+        by_mac_.emplace(SegmentMac{host.segment, mac}, host.id);
+    for (const HostAddress& address : host.config.addresses)
+        addresses(address.ip).emplace(SegmentAddress{host.segment, address.ip}, host.id);
+}
+
+void PresenceTable::unindex(const Host& host) {
+    by_name_.erase(host.config.name);
+    for (const MacAddress& mac : host.config.macs)
+        by_mac_.erase({host.segment, mac});
+    for (const HostAddress& address : host.config.addresses)
+        addresses(address.ip).erase({host.segment, address.ip});
+}
+
+Result<Host*> PresenceTable::named(std::string_view name) {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end())
+        return fail(Errc::not_found,
+                    fmt::format("name '{}': there is no such host; `proxzzyctl hosts` lists them", name), "name");
+    return &hosts_.at(found->second);
+}
+
+/// The host, if `generation` is its present one.
+Host* PresenceTable::current(HostId id, std::uint32_t generation) {
+    const auto found = hosts_.find(id);
+    return found == hosts_.end() || generation == 0 || found->second.generation != generation ? nullptr
+                                                                                              : &found->second;
+}
+
+} // namespace pz

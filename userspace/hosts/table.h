@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// The presence table: every host's record and state.  Plain functions of (event, now); what has to happen in the
+// kernel and on the wire comes back as effects, in the order in which they must be applied.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <proxzzy/abi/events.h>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "hosts/record.h"
+
+namespace pz {
+
+/// Something that the daemon must do for a host because of a transition.
+struct Effect {
+    enum class Kind : std::uint8_t {
+        watch,          // kernel: owner MACs and policy, stage ARMING; no address is answered for yet
+        serve,          // kernel: addresses too, stage ASLEEP
+        stage_waking,   // kernel: stage WAKING
+        stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
+        forget,         // kernel: nothing of this host remains, whatever was there
+        announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
+        refresh_switch, // wire: one frame with the host's MAC, against switch ageing
+        send_magic,     // wire: Magic Packet in every configured form
+        probe,          // wire: ask for `address` from the gateway's own addresses
+        deliver,        // held packets to `address` go out
+        drop_held,      // held packets are dropped; `address` nullopt: all
+        notice,         // log line `text` about the host
+    };
+    Kind kind = Kind::notice;
+    HostId host = 0;
+    std::optional<IpAddress> address = std::nullopt;
+    std::string text = {};
+};
+using Effects = std::vector<Effect>;
+
+/// Time constants of the design's sections 5 to 7.
+struct Timers {
+    Duration arming_silence = std::chrono::seconds(3);
+    Duration arming_limit = std::chrono::seconds(60);
+    Duration announce_interval = std::chrono::seconds(2); // the second announcement (RFC 5227 §3)
+    Duration switch_refresh = std::chrono::seconds(240);
+    Duration magic_first_retry = std::chrono::seconds(1); // then doubled ...
+    Duration magic_max_retry = std::chrono::seconds(16);  // ... up to this
+    Duration wake_limit = std::chrono::seconds(60);       // then `unreachable`
+    Duration waking_probe = std::chrono::milliseconds(500); // for a host that resumes without saying a word
+    Duration probe_interval = std::chrono::milliseconds(200); // after the sign of life
+    Duration address_limit = std::chrono::seconds(10); // after the sign of life; then address-not-back
+};
+
+struct TableOptions {
+    std::uint32_t max_hosts = 65'536;
+    std::uint32_t max_addresses4 = 131'072;
+    std::uint32_t max_addresses6 = 262'144;
+    std::uint32_t max_macs = 131'072;
+    Identity default_identity = Identity::host;
+    Timers timers = {};
+};
+
+/// One host.  Read by everybody, changed by PresenceTable only.
+struct Host {
+    HostId id = 0;
+    std::uint32_t generation = 0; // new for each time the host enters proxy care
+    SegmentId segment = PZ_NO_SEGMENT;
+    HostConfig config;
+    Identity identity = Identity::host;
+    HostState state = HostState::awake;
+    Instant since;
+    std::string since_reason;
+    Instant configured; // valid_for counts from here
+    std::uint64_t wakes = 0;
+    Duration last_wake_latency{};
+    // below: what the state needs, meaningless in other states
+    Instant state_deadline{};
+    Instant last_owner_frame{};
+    Instant next_magic{};
+    Duration magic_retry{};
+    Instant next_announce{};
+    int announcements_left = 0;
+    Instant next_refresh{};
+    Instant triggered{};
+    Instant next_probe{};
+    std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
+    std::vector<IpAddress> proven;  // addresses that the owner used since its release
+    std::vector<IpAddress> expired; // no longer answered for
+    std::optional<Instant> due;     // when tick() looks at the host next
+};
+
+class PresenceTable {
+public:
+    explicit PresenceTable(TableOptions options) : options_(std::move(options)) {}
+
+    /// Adds a host, or with `replace` changes the awake one of that name if there is one.  Refuses, naming the field:
+    /// an invalid configuration, a name, MAC or address that another host of the segment has, a full table, a host that
+    /// is not awake or still waits for held packets to be delivered.  On an error the table is as before.
+    Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
+    /// In any state.  The record is gone when this returns, the effects name its id.
+    Result<Effects> remove(std::string_view name, Instant now);
+
+    [[nodiscard]] const Host* find(std::string_view name) const;
+    [[nodiscard]] const Host* get(HostId id) const;
+    [[nodiscard]] std::vector<std::string> names() const;
+    [[nodiscard]] std::size_t size() const { return hosts_.size(); }
+    [[nodiscard]] std::size_t in_care() const; // not awake
+
+    /// R32.  A host that is already arming or asleep: no effect, no error.  Packets still held are dropped.
+    Result<Effects> request_sleep(std::string_view name, Instant now);
+    /// R32.  Packets still held are delivered as after a sign of life.  A host that is awake: no effect, no error.
+    Result<Effects> request_release(std::string_view name, Instant now);
+    /// R35.  Errc::busy for a host that is awake.
+    Result<Effects> request_wake(std::string_view name, Instant now);
+
+    /// A trigger from the kernel.  `held` is the destination of a packet that is in the hold queue, if any;
+    /// `magic_sent`: the trigger thread already sent the first Magic Packet.  A stale generation changes no state.
+    /// A packet held too late is never left in the queue: after the release of the same generation it joins those
+    /// that wait for their address (the kernel watches again if it had already forgotten the host), or is delivered at
+    /// once if that address is proven; in any other case there is an effect that drops it.
+    Effects on_trigger(HostId id, std::uint32_t generation, std::optional<IpAddress> held, bool magic_sent,
+                       Instant now);
+    /// A release or proof event of the kernel; `address` is the record's address that the owner used, if any.  Proofs
+    /// by reply of a NIC that answers for its sleeping host are the caller's to leave out.
+    Effects on_owner(HostId id, std::uint32_t generation, pz_event_kind kind, pz_sign sign,
+                     std::optional<IpAddress> address, Instant now);
+
+    /// Everything that is due.  `last_seen` reads pz_live: when the kernel last saw a frame of the owner.
+    Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);
+    /// When tick() wants to be called next; nullopt = nothing is pending.
+    [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+private:
+    using SegmentMac = std::pair<SegmentId, MacAddress>;
+    using SegmentAddress = std::pair<SegmentId, IpAddress>;
+    using AddressIndex = std::map<SegmentAddress, HostId>;
+
+    AddressIndex& addresses(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
+    Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced);
+    void index(const Host& host);
+    void unindex(const Host& host);
+    Result<Host*> named(std::string_view name);
+    Host* current(HostId id, std::uint32_t generation);
+    void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
+    void schedule(Host& host);
+
+    TableOptions options_;
+    std::map<HostId, Host> hosts_;
+    std::set<HostId> free_ids_; // of those below next_id_
+    HostId next_id_ = 0;
+    std::uint32_t last_generation_ = 0;
+    std::map<std::string, HostId, std::less<>> by_name_;
+    std::map<SegmentMac, HostId> by_mac_;
+    AddressIndex by_address4_;
+    AddressIndex by_address6_;
+    std::set<std::pair<Instant, HostId>> deadlines_; // Host::due
+};
+
+} // namespace pz

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Addresses: text by inet_pton and inet_ntop, classes by the RFCs' prefixes.
+#include "net/address.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include <spdlog/fmt/fmt.h>
+
+namespace pz {
+namespace {
+
+std::string_view as_text(std::span<const std::uint8_t> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+} // namespace
+
+Result<MacAddress> MacAddress::parse(std::string_view text) {
+    constexpr std::size_t length = 17; // six pairs and five separators
+    MacAddress mac;
+    bool good = text.size() == length && (text[2] == ':' || text[2] == '-');
+    for (std::size_t i = 0; good && i < mac.bytes.size(); ++i) {
+        const char* const pair = text.data() + 3 * i;
+        const auto [end, error] = std::from_chars(pair, pair + 2, mac.bytes[i], 16);
+        good = error == std::errc{} && end == pair + 2 && (i == 0 || pair[-1] == text[2]);
+    }
+    if (!good)
+        return fail(Errc::invalid,
+                    fmt::format("{:?} is not a MAC address: six pairs of hexadecimal digits are expected, "
+                                "like 02:00:00:00:00:01 or 02-00-00-00-00-01",
+                                text));
+    return mac;
+}
+
+std::string MacAddress::to_string() const {
+    return fmt::format("{:02x}", fmt::join(bytes, ":"));
+}
+
+IpAddress IpAddress::v4(std::array<std::uint8_t, 4> octets) {
+    IpAddress address;
+    std::ranges::copy(octets, address.bytes.begin());
+    return address;
+}
+
+IpAddress IpAddress::v6(std::array<std::uint8_t, 16> octets) {
+    return {.family = Family::v6, .bytes = octets};
+}
+
+std::optional<IpAddress> IpAddress::from_bytes(std::span<const std::uint8_t> octets) {
+    if (octets.size() != 4 && octets.size() != 16)
+        return std::nullopt;
+    IpAddress address{.family = octets.size() == 4 ? Family::v4 : Family::v6};
+    std::ranges::copy(octets, address.bytes.begin());
+    return address;
+}
+
+Result<IpAddress> IpAddress::parse(std::string_view text) {
+    // inet_pton() reads a C string: what follows a NUL would go unseen.
+    if (!text.contains('\0')) {
+        const std::string terminated(text);
+        IpAddress address;
+        if (::inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1)
+            return address;
+        address = {.family = Family::v6};
+        if (::inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1)
+            return address;
+    }
+    return fail(Errc::invalid, fmt::format("{:?} is not an IP address: IPv4 like 192.0.2.1 or IPv6 like 2001:db8::1 is "
+                                           "expected, without prefix length or zone",
+                                           text));
+}
+
+std::string IpAddress::to_string() const {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    // Cannot fail: both families are known and the buffer holds the longest text of either.
+    ::inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes.data(), text.data(), text.size());
+    return text.data();
+}
+
+bool IpAddress::is_unspecified() const {
+    return std::ranges::all_of(octets(), [](std::uint8_t octet) { return octet == 0; });
+}
+
+bool IpAddress::is_multicast() const {
+    return is_v4() ? (bytes[0] & 0xf0) == 0xe0 : bytes[0] == 0xff;
+}
+
+bool IpAddress::is_loopback() const {
+    return is_v4() ? bytes[0] == 127 : *this == v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
+
+bool IpAddress::is_link_local() const {
+    return is_v4() ? bytes[0] == 169 && bytes[1] == 254 : bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
+bool IpAddress::is_limited_broadcast() const {
+    return *this == v4({255, 255, 255, 255});
+}
+
+IpAddress solicited_node_group(const IpAddress& address) {
+    const auto& b = address.bytes;
+    return IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, b[13], b[14], b[15]});
+}
+
+MacAddress multicast_mac(const IpAddress& group) {
+    const auto& b = group.bytes;
+    if (group.is_v4())
+        return {{0x01, 0x00, 0x5e, static_cast<std::uint8_t>(b[1] & 0x7f), b[2], b[3]}};
+    return {{0x33, 0x33, b[12], b[13], b[14], b[15]}};
+}
+
+} // namespace pz
+
+std::size_t std::hash<pz::MacAddress>::operator()(const pz::MacAddress& mac) const noexcept {
+    return std::hash<std::string_view>{}(pz::as_text(mac.bytes));
+}
+
+std::size_t std::hash<pz::IpAddress>::operator()(const pz::IpAddress& address) const noexcept {
+    return std::hash<std::string_view>{}(pz::as_text(address.octets()));
+}

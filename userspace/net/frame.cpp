@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+// The user-space parser, the Internet checksum, and the frames that the daemon originates.
+#include "net/frame.h"
+
+#include <arpa/inet.h>
+#include <netinet/icmp6.h>
+#include <netinet/if_ether.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+namespace pz {
+namespace {
+
+constexpr std::uint16_t ethertype_stag = 0x88a8;
+constexpr std::uint16_t ethertype_old_qinq = 0x9100;
+constexpr std::uint16_t ethertype_magic = 0x0842;
+constexpr std::uint16_t vid_mask = 0x0fff;
+constexpr int max_tags = 2;
+constexpr int max_extension_headers = 8;
+constexpr std::uint8_t protocol_mobility = 135;
+constexpr std::size_t smallest_frame = 60; // IEEE 802.3, without the frame check sequence
+
+/// A header at `offset`, or nullopt when it does not lie within `bytes` whole.
+template <class Header>
+std::optional<Header> load(ByteView bytes, std::size_t offset) {
+    static_assert(std::is_trivially_copyable_v<Header>);
+    if (offset > bytes.size() || bytes.size() - offset < sizeof(Header))
+        return std::nullopt;
+    Header header;
+    std::memcpy(&header, bytes.data() + offset, sizeof header);
+    return header;
+}
+
+template <class Header>
+ByteView as_bytes(const Header& header) {
+    static_assert(std::is_trivially_copyable_v<Header>);
+    return {reinterpret_cast<const std::uint8_t*>(&header), sizeof header};
+}
+
+template <class Header>
+void append(Bytes& frame, const Header& header) {
+    const auto bytes = as_bytes(header);
+    frame.insert(frame.end(), bytes.begin(), bytes.end());
+}
+
+bool is_tag(std::uint16_t ethertype) {
+    return ethertype == ETHERTYPE_VLAN || ethertype == ethertype_stag || ethertype == ethertype_old_qinq;
+}
+
+/// RFC 791 §3.1: source routes, and lengths that add up to the header's.
+ParseStatus check_options(ByteView options) {
+    while (!options.empty() && options[0] != IPOPT_EOL) {
+        if (options[0] == IPOPT_NOP) {
+            options = options.subspan(1);
+            continue;
+        }
+        if (options[0] == IPOPT_LSRR || options[0] == IPOPT_SSRR)
+            return ParseStatus::source_route;
+        if (options.size() < 2 || options[1] < 2 || options[1] > options.size())
+            return ParseStatus::malformed;
+        options = options.subspan(options[1]);
+    }
+    return ParseStatus::ok;
+}
+
+ParseStatus parse_ipv4(ByteView frame, ParsedFrame& parsed) {
+    const auto header = load<iphdr>(frame, parsed.l3_offset);
+    if (!header)
+        return ParseStatus::malformed;
+    const std::size_t room = frame.size() - parsed.l3_offset;
+    const std::size_t header_length = std::size_t{header->ihl} * 4;
+    const std::size_t total_length = ntohs(header->tot_len);
+    if (header->version != 4 || header_length < sizeof(iphdr) || total_length < header_length || total_length > room)
+        return ParseStatus::malformed;
+    const auto whole_header = frame.subspan(parsed.l3_offset, header_length);
+    if (checksum_fold(checksum_add(whole_header)) != 0)
+        return ParseStatus::bad_checksum;
+
+    parsed.ip_source = IpAddress::v4(std::bit_cast<std::array<std::uint8_t, 4>>(header->saddr));
+    parsed.ip_destination = IpAddress::v4(std::bit_cast<std::array<std::uint8_t, 4>>(header->daddr));
+    parsed.protocol = header->protocol;
+    parsed.hop_limit = header->ttl;
+    parsed.l4_offset = parsed.l3_offset + header_length;
+    parsed.l4_length = total_length - header_length;
+    const auto options = check_options(whole_header.subspan(sizeof(iphdr)));
+    if (options == ParseStatus::ok && (ntohs(header->frag_off) & (IP_MF | IP_OFFMASK)) != 0)
+        return ParseStatus::fragment;
+    return options;
+}
+
+bool is_extension(std::uint8_t next_header) {
+    return next_header == IPPROTO_HOPOPTS || next_header == IPPROTO_ROUTING || next_header == IPPROTO_FRAGMENT ||
+           next_header == IPPROTO_AH || next_header == IPPROTO_DSTOPTS || next_header == protocol_mobility;
+}
+
+ParseStatus parse_ipv6(ByteView frame, ParsedFrame& parsed) {
+    const auto header = load<ip6_hdr>(frame, parsed.l3_offset);
+    if (!header)
+        return ParseStatus::malformed;
+    parsed.l4_offset = parsed.l3_offset + sizeof(ip6_hdr);
+    parsed.l4_length = ntohs(header->ip6_plen);
+    if (header->ip6_vfc >> 4 != 6 || parsed.l4_length > frame.size() - parsed.l4_offset)
+        return ParseStatus::malformed;
+    parsed.ip_source = IpAddress::v6(std::bit_cast<std::array<std::uint8_t, 16>>(header->ip6_src));
+    parsed.ip_destination = IpAddress::v6(std::bit_cast<std::array<std::uint8_t, 16>>(header->ip6_dst));
+    parsed.protocol = header->ip6_nxt;
+    parsed.hop_limit = header->ip6_hlim;
+
+    const auto packet = frame.first(parsed.l4_offset + parsed.l4_length); // without Ethernet padding
+    for (int headers = 0; is_extension(parsed.protocol); ++headers) {
+        if (headers == max_extension_headers)
+            return ParseStatus::too_many_ext;
+        if (parsed.protocol == IPPROTO_HOPOPTS && headers > 0) // stands first or not at all (RFC 8200 §4.1)
+            return ParseStatus::malformed;
+        // No extension header is shorter than eight bytes; the routing header's first fields are the common ones.
+        const auto extension = load<ip6_rthdr0>(packet, parsed.l4_offset);
+        if (!extension)
+            return ParseStatus::malformed;
+        if (parsed.protocol == IPPROTO_ROUTING && extension->ip6r0_segleft != 0)
+            return ParseStatus::source_route;
+        const bool fragment = parsed.protocol == IPPROTO_FRAGMENT;
+        const std::size_t length = fragment                        ? sizeof(ip6_frag)
+                                   : parsed.protocol == IPPROTO_AH ? (extension->ip6r0_len + 2U) * 4
+                                                                   : (extension->ip6r0_len + 1U) * 8;
+        if (length > parsed.l4_length)
+            return ParseStatus::malformed;
+        parsed.protocol = extension->ip6r0_nxt;
+        parsed.l4_offset += length;
+        parsed.l4_length -= length;
+        if (fragment)
+            return ParseStatus::fragment;
+    }
+    return ParseStatus::ok;
+}
+
+/// Ethernet header and tags.
+Bytes start_frame(const MacAddress& destination, const MacAddress& source, TagStack tags, std::uint16_t ethertype) {
+    Bytes frame;
+    append(frame, destination.bytes);
+    append(frame, source.bytes);
+    if (tags.outer != 0)
+        append(frame, std::array{htons(tags.inner != 0 ? ethertype_stag : ETHERTYPE_VLAN), htons(tags.outer)});
+    if (tags.inner != 0)
+        append(frame, std::array{htons(ETHERTYPE_VLAN), htons(tags.inner)});
+    append(frame, htons(ethertype));
+    return frame;
+}
+
+/// RFC 826, Ethernet and IPv4.  The target hardware address is what is asked for: zero.
+Bytes build_arp_broadcast(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
+                          TagStack tags) {
+    auto frame = start_frame(MacAddress::broadcast(), sender, tags, ETHERTYPE_ARP);
+    ether_arp arp{};
+    arp.ea_hdr = {htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), ETH_ALEN, sizeof arp.arp_spa, htons(ARPOP_REQUEST)};
+    std::ranges::copy(sender.bytes, arp.arp_sha);
+    std::ranges::copy(sender_ip.octets(), arp.arp_spa);
+    std::ranges::copy(target.octets(), arp.arp_tpa);
+    append(frame, arp);
+    frame.resize(std::max(frame.size(), smallest_frame));
+    return frame;
+}
+
+/// NS and NA have the same shape: type, flags, target, one link-layer address option.
+struct NeighborMessage {
+    std::uint8_t type;
+    std::uint32_t flags; // network order
+    IpAddress target;
+    std::uint8_t option;
+    MacAddress link_layer;
+};
+
+/// RFC 4861 §4.3, §4.4: hop limit 255, to a multicast group.
+Bytes build_neighbor_message(const MacAddress& ethernet_source, const IpAddress& source, const IpAddress& group,
+                             const NeighborMessage& message, TagStack tags) {
+    struct Payload {
+        nd_neighbor_advert message; // the layout of nd_neighbor_solicit too
+        nd_opt_hdr option;
+        std::array<std::uint8_t, 6> link_layer;
+    } payload{};
+    static_assert(sizeof(Payload) == 32 && sizeof(nd_neighbor_advert) == sizeof(nd_neighbor_solicit));
+
+    ip6_hdr ip{};
+    ip.ip6_flow = htonl(6U << 28);
+    ip.ip6_plen = htons(sizeof payload);
+    ip.ip6_nxt = IPPROTO_ICMPV6;
+    ip.ip6_hlim = 255;
+    std::ranges::copy(source.bytes, ip.ip6_src.s6_addr);
+    std::ranges::copy(group.bytes, ip.ip6_dst.s6_addr);
+    payload.message.nd_na_hdr.icmp6_type = message.type;
+    payload.message.nd_na_flags_reserved = message.flags;
+    std::ranges::copy(message.target.bytes, payload.message.nd_na_target.s6_addr);
+    payload.option = {message.option, 1}; // one unit of eight bytes
+    payload.link_layer = message.link_layer.bytes;
+
+    auto frame = start_frame(multicast_mac(group), ethernet_source, tags, ETHERTYPE_IPV6);
+    append(frame, ip);
+    append(frame, payload);
+    complete_checksum(frame);
+    return frame;
+}
+
+/// Six times ff, sixteen times the target, the password.
+Bytes magic_sequence(const MacAddress& target, const SecureOn& password) {
+    Bytes sequence(6, 0xff);
+    for (int i = 0; i < 16; ++i)
+        append(sequence, target.bytes);
+    if (password)
+        append(sequence, *password);
+    return sequence;
+}
+
+} // namespace
+
+ParsedFrame parse_frame(ByteView frame) {
+    ParsedFrame parsed;
+    const auto ethernet = load<ether_header>(frame, 0);
+    if (!ethernet)
+        return parsed;
+    std::ranges::copy(ethernet->ether_dhost, parsed.destination.bytes.begin());
+    std::ranges::copy(ethernet->ether_shost, parsed.source.bytes.begin());
+
+    std::uint16_t ethertype = ntohs(ethernet->ether_type);
+    parsed.l3_offset = sizeof(ether_header);
+    for (int tags = 0; is_tag(ethertype); ++tags) {
+        if (tags == max_tags) {
+            parsed.status = ParseStatus::unknown_l2;
+            return parsed;
+        }
+        const auto tag = load<std::array<std::uint16_t, 2>>(frame, parsed.l3_offset); // TCI, EtherType
+        if (!tag)
+            return parsed;
+        const auto vid = static_cast<std::uint16_t>(ntohs((*tag)[0]) & vid_mask);
+        (parsed.outer_vid == 0 ? parsed.outer_vid : parsed.inner_vid) = vid;
+        ethertype = ntohs((*tag)[1]);
+        parsed.l3_offset += sizeof *tag;
+    }
+
+    switch (ethertype) {
+    case ETHERTYPE_ARP:
+        parsed.l3 = L3::arp;
+        parsed.status = load<ether_arp>(frame, parsed.l3_offset) ? ParseStatus::ok : ParseStatus::too_short;
+        break;
+    case ETHERTYPE_IP:
+        parsed.l3 = L3::ipv4;
+        parsed.status = parse_ipv4(frame, parsed);
+        break;
+    case ETHERTYPE_IPV6:
+        parsed.l3 = L3::ipv6;
+        parsed.status = parse_ipv6(frame, parsed);
+        break;
+    case ethertype_magic:
+        parsed.l3 = L3::magic;
+        parsed.status = ParseStatus::ok;
+        break;
+    default:
+        parsed.status = ParseStatus::unknown_l2;
+    }
+    return parsed;
+}
+
+std::uint32_t checksum_add(ByteView data, std::uint32_t sum) {
+    std::uint64_t total = sum;
+    std::size_t i = 0;
+    for (; i + 1 < data.size(); i += 2)
+        total += static_cast<std::uint32_t>(data[i] << 8 | data[i + 1]);
+    if (i < data.size())
+        total += static_cast<std::uint32_t>(data[i] << 8);
+    while (total >> 32 != 0)
+        total = (total & 0xffffffff) + (total >> 32);
+    return static_cast<std::uint32_t>(total);
+}
+
+std::uint16_t checksum_fold(std::uint32_t sum) {
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(~sum);
+}
+
+std::uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol,
+                                std::size_t length) {
+    const std::array tail{htonl(static_cast<std::uint32_t>(length)), htonl(protocol)};
+    return checksum_add(as_bytes(tail), checksum_add(destination.octets(), checksum_add(source.octets())));
+}
+
+bool complete_checksum(std::span<std::uint8_t> frame) {
+    const auto parsed = parse_frame(frame);
+    if (parsed.status != ParseStatus::ok || (parsed.l3 != L3::ipv4 && parsed.l3 != L3::ipv6))
+        return false;
+
+    auto segment = frame.subspan(parsed.l4_offset, parsed.l4_length);
+    std::size_t field = 0;
+    std::size_t smallest = 0;
+    bool pseudo_header = true;
+    if (parsed.protocol == IPPROTO_TCP) {
+        field = offsetof(tcphdr, check);
+        smallest = sizeof(tcphdr);
+    } else if (parsed.protocol == IPPROTO_UDP) {
+        field = offsetof(udphdr, check);
+        smallest = sizeof(udphdr);
+    } else if (parsed.protocol == IPPROTO_ICMP && parsed.l3 == L3::ipv4) {
+        field = offsetof(icmp6_hdr, icmp6_cksum); // where ICMP has it too
+        smallest = sizeof(icmp6_hdr);
+        pseudo_header = false;
+    } else if (parsed.protocol == IPPROTO_ICMPV6 && parsed.l3 == L3::ipv6) {
+        field = offsetof(icmp6_hdr, icmp6_cksum);
+        smallest = sizeof(icmp6_hdr);
+    } else {
+        return false;
+    }
+    if (parsed.protocol == IPPROTO_UDP) { // its own length rules; what follows is no part of the datagram
+        const auto udp = load<udphdr>(segment, 0);
+        if (!udp || ntohs(udp->len) > segment.size())
+            return false;
+        segment = segment.first(ntohs(udp->len));
+    }
+    if (segment.size() < smallest)
+        return false;
+
+    std::ranges::fill(segment.subspan(field, 2), std::uint8_t{0});
+    std::uint32_t sum = 0;
+    if (pseudo_header)
+        sum = pseudo_header_sum(parsed.ip_source, parsed.ip_destination, parsed.protocol, segment.size());
+    auto checksum = checksum_fold(checksum_add(segment, sum));
+    if (parsed.protocol == IPPROTO_UDP && checksum == 0)
+        checksum = 0xffff; // RFC 768: zero on the wire means no checksum
+    segment[field] = static_cast<std::uint8_t>(checksum >> 8);
+    segment[field + 1] = static_cast<std::uint8_t>(checksum & 0xff);
+    return true;
+}
+
+void set_ethernet(std::span<std::uint8_t> frame, const MacAddress& destination, const MacAddress& source) {
+    std::ranges::copy(destination.bytes, frame.subspan<0, ETH_ALEN>().begin());
+    std::ranges::copy(source.bytes, frame.subspan<ETH_ALEN, ETH_ALEN>().begin());
+}
+
+Bytes build_arp_announcement(const MacAddress& owner, const IpAddress& address, TagStack tags) {
+    return build_arp_broadcast(owner, address, address, tags);
+}
+
+Bytes build_arp_request(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target, TagStack tags) {
+    return build_arp_broadcast(sender, sender_ip, target, tags);
+}
+
+Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& owner, const IpAddress& address,
+                           bool override_flag, TagStack tags) {
+    const auto all_nodes = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+    return build_neighbor_message(ethernet_source, address, all_nodes,
+                                  {.type = ND_NEIGHBOR_ADVERT,
+                                   .flags = override_flag ? std::uint32_t{ND_NA_FLAG_OVERRIDE} : 0,
+                                   .target = address,
+                                   .option = ND_OPT_TARGET_LINKADDR,
+                                   .link_layer = owner},
+                                  tags);
+}
+
+Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
+                                  TagStack tags) {
+    return build_neighbor_message(sender, sender_ip, solicited_node_group(target),
+                                  {.type = ND_NEIGHBOR_SOLICIT,
+                                   .flags = 0,
+                                   .target = target,
+                                   .option = ND_OPT_SOURCE_LINKADDR,
+                                   .link_layer = sender},
+                                  tags);
+}
+
+Bytes build_magic_ethernet(const MacAddress& sender, const MacAddress& target, const SecureOn& password,
+                           TagStack tags) {
+    auto frame = start_frame(MacAddress::broadcast(), sender, tags, ethertype_magic);
+    const auto sequence = magic_sequence(target, password);
+    frame.insert(frame.end(), sequence.begin(), sequence.end());
+    return frame;
+}
+
+Bytes build_magic_udp(const MacAddress& sender, const IpAddress& sender_ip, const MacAddress& target,
+                      std::uint16_t port, const SecureOn& password, TagStack tags) {
+    constexpr std::uint16_t discard = 9;
+    const auto sequence = magic_sequence(target, password);
+    udphdr udp{};
+    udp.source = htons(discard);
+    udp.dest = htons(port);
+    udp.len = htons(static_cast<std::uint16_t>(sizeof udp + sequence.size()));
+    iphdr ip{};
+    ip.version = 4;
+    ip.ihl = sizeof ip / 4;
+    ip.tot_len = htons(static_cast<std::uint16_t>(sizeof ip + sizeof udp + sequence.size()));
+    ip.frag_off = htons(IP_DF); // never fragmented, so that the identification may stay 0 (RFC 6864 §4.1)
+    ip.ttl = IPDEFTTL;
+    ip.protocol = IPPROTO_UDP;
+    std::memcpy(&ip.saddr, sender_ip.bytes.data(), sizeof ip.saddr);
+    ip.daddr = INADDR_BROADCAST;
+    ip.check = htons(checksum_fold(checksum_add(as_bytes(ip))));
+
+    auto frame = start_frame(MacAddress::broadcast(), sender, tags, ETHERTYPE_IP);
+    append(frame, ip);
+    append(frame, udp);
+    frame.insert(frame.end(), sequence.begin(), sequence.end());
+    complete_checksum(frame);
+    return frame;
+}
+
+} // namespace pz

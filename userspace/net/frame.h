@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ethernet frames: a parser that says what the kernel's parser says, and builders of what the daemon sends.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "net/address.h"
+
+namespace pz {
+
+using Bytes = std::vector<std::uint8_t>;
+using ByteView = std::span<const std::uint8_t>;
+
+/// VLAN tags of a frame to send, outside in; TCI with priority bits, host order; 0 = no tag.  Tags use TPID 0x8100,
+/// the outer of two 0x88a8.
+struct TagStack {
+    std::uint16_t outer = 0;
+    std::uint16_t inner = 0;
+};
+
+enum class L3 : std::uint8_t { other, arp, ipv4, ipv6, magic };
+
+/// Where the parser stopped, in the words of bpf/parse.h.
+enum class ParseStatus : std::uint8_t {
+    ok,
+    too_short,         // the frame ends before its Ethernet header, a tag, or ARP does
+    unknown_l2,        // EtherType below 0x0600, unknown, or more than two tags
+    malformed,         // IP header that is cut short, or contradicts itself or the frame
+    bad_checksum,      // IPv4 header checksum
+    fragment,          // any IPv4 fragment; IPv6 with a Fragment header
+    source_route,      // IPv4 LSRR or SSRR; IPv6 routing header with segments left
+    too_many_ext,      // IPv6 extension headers beyond the bound
+};
+
+/// What the parser found.  Offsets count from the start of the frame; ports and VIDs in host order.
+struct ParsedFrame {
+    ParseStatus status = ParseStatus::too_short;
+    L3 l3 = L3::other;
+    MacAddress destination;
+    MacAddress source;
+    std::uint16_t outer_vid = 0; // of the first tag that names a VLAN: VID 0 (priority tag) is no tag
+    std::uint16_t inner_vid = 0;
+    std::size_t l3_offset = 0;
+    IpAddress ip_source;      // IP only
+    IpAddress ip_destination; // IP only
+    std::uint8_t protocol = 0; // of what is at l4_offset; behind the Fragment header for an IPv6 fragment
+    std::uint8_t hop_limit = 0;
+    std::size_t l4_offset = 0;
+    std::size_t l4_length = 0; // by the IP header, not by the frame
+};
+
+/// Up to two tags, ARP, IPv4 with options, IPv6 with up to 8 extension headers.  Never reads outside `frame`.
+ParsedFrame parse_frame(ByteView frame);
+
+/// RFC 1071 over `data` as 16-bit words in network order; `sum` continues the sum of an even number of bytes.  The sum
+/// is neither folded nor complemented.
+std::uint32_t checksum_add(ByteView data, std::uint32_t sum = 0);
+/// Folded to 16 bits and complemented, host order: what goes into the checksum field; 0 when the bytes summed hold a
+/// right checksum.
+std::uint16_t checksum_fold(std::uint32_t sum);
+/// Sum of the IPv4 or IPv6 pseudo header (RFC 9293 §3.1, RFC 8200 §8.1).
+std::uint32_t pseudo_header_sum(const IpAddress& source, const IpAddress& destination, std::uint8_t protocol,
+                                std::size_t length);
+
+/// Rewrites the TCP, UDP, ICMP or ICMPv6 checksum of `frame` from its bytes: captured packets from virtual
+/// interfaces carry half-done ones.  False if the frame has no such packet whole.
+bool complete_checksum(std::span<std::uint8_t> frame);
+/// Sets the Ethernet addresses.  The frame has at least 14 bytes.
+void set_ethernet(std::span<std::uint8_t> frame, const MacAddress& destination, const MacAddress& source);
+
+/// RFC 5227 §3: ARP request, sender = target = `address`, broadcast, padded to 60 bytes.
+Bytes build_arp_announcement(const MacAddress& owner, const IpAddress& address, TagStack tags);
+/// Broadcast ARP request for `target` from the gateway's own address, padded to 60 bytes.
+Bytes build_arp_request(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target, TagStack tags);
+/// RFC 4861 §7.2.6: NA to ff02::1, S=0, R=0, with target link-layer option.
+Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& owner, const IpAddress& address,
+                           bool override_flag, TagStack tags);
+/// NS to the solicited-node group with source link-layer option.
+Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
+                                  TagStack tags);
+
+using SecureOn = std::optional<std::array<std::uint8_t, 6>>;
+/// EtherType 0x0842, broadcast.
+Bytes build_magic_ethernet(const MacAddress& sender, const MacAddress& target, const SecureOn& password, TagStack tags);
+/// UDP in IPv4 to 255.255.255.255, source port 9, checksum set.
+Bytes build_magic_udp(const MacAddress& sender, const IpAddress& sender_ip, const MacAddress& target,
+                      std::uint16_t port, const SecureOn& password, TagStack tags);
+
+} // namespace pz

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// rtnetlink by libnl-route; the one ethtool feature by its ioctl.
+#include "net/link.h"
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "base/fd.h"
+
+namespace pz {
+namespace {
+
+template <auto Release>
+struct Deleter {
+    void operator()(auto* object) const { Release(object); }
+};
+using NlSocket = std::unique_ptr<nl_sock, Deleter<nl_socket_free>>;
+using NlCache = std::unique_ptr<nl_cache, Deleter<nl_cache_free>>;
+
+Result<NlSocket> route_socket() {
+    NlSocket socket(nl_socket_alloc());
+    if (!socket)
+        return fail(Errc::system, "rtnetlink: out of memory");
+    if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
+        return fail(Errc::system, fmt::format("rtnetlink: {}", nl_geterror(error)));
+    return socket;
+}
+
+template <class Each>
+void for_each(nl_cache* cache, Each each) {
+    for (auto* object = nl_cache_get_first(cache); object != nullptr; object = nl_cache_get_next(object))
+        each(object);
+}
+
+Link describe(rtnl_link* from) {
+    Link link;
+    link.name = rtnl_link_get_name(from);
+    link.ifindex = rtnl_link_get_ifindex(from);
+    if (auto* const address = rtnl_link_get_addr(from);
+        address != nullptr && nl_addr_get_len(address) == link.mac.bytes.size())
+        std::copy_n(static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(address)), link.mac.bytes.size(),
+                    link.mac.bytes.begin());
+    link.up = (rtnl_link_get_flags(from) & IFF_UP) != 0 && rtnl_link_get_carrier(from) != 0;
+    if (const char* const kind = rtnl_link_get_type(from); kind != nullptr)
+        link.kind = kind;
+    link.is_ethernet = rtnl_link_get_arptype(from) == ARPHRD_ETHER;
+    return link;
+}
+
+/// One ETHTOOL_GFLAGS or ETHTOOL_SFLAGS call; the legacy pair, because it names the feature by a constant.
+Result<ethtool_value> ethtool_flags(const std::string& interface, ethtool_value value) {
+    const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return fail_errno("socket for ethtool", errno);
+    ifreq request{};
+    if (interface.size() >= sizeof request.ifr_name)
+        return fail(Errc::not_found, fmt::format("interface {:?}: a name has at most {} characters", interface,
+                                                 sizeof request.ifr_name - 1));
+    std::ranges::copy(interface, request.ifr_name);
+    request.ifr_data = reinterpret_cast<char*>(&value);
+    if (::ioctl(fd.get(), SIOCETHTOOL, &request) == 0)
+        return value;
+    switch (errno) {
+    case ENODEV:
+        return fail(Errc::not_found, fmt::format("interface {:?} does not exist", interface));
+    case EPERM:
+        return fail(Errc::permission, fmt::format("interface {:?}: changing rx-vlan-offload needs CAP_NET_ADMIN: run "
+                                                  "as root or grant that capability",
+                                                  interface));
+    case EOPNOTSUPP:
+        return fail(Errc::unsupported, fmt::format("interface {:?}: the device has rx-vlan-offload fixed", interface));
+    default:
+        return fail_errno(fmt::format("interface {:?}: rx-vlan-offload", interface), errno);
+    }
+}
+
+/// Returns whether the feature was on before.
+Result<bool> set_rx_vlan_offload(const std::string& interface, bool on) {
+    auto flags = PZ_TRY(ethtool_flags(interface, {.cmd = ETHTOOL_GFLAGS, .data = 0}));
+    const bool was_on = (flags.data & ETH_FLAG_RXVLAN) != 0;
+    if (was_on == on)
+        return was_on;
+    flags.cmd = ETHTOOL_SFLAGS;
+    flags.data ^= ETH_FLAG_RXVLAN;
+    PZ_TRY(ethtool_flags(interface, flags));
+    // A driver may accept the call and keep the feature as it is.
+    const auto after = PZ_TRY(ethtool_flags(interface, {.cmd = ETHTOOL_GFLAGS, .data = 0}));
+    if (((after.data & ETH_FLAG_RXVLAN) != 0) != on)
+        return fail(Errc::unsupported,
+                    fmt::format("interface {:?}: the driver keeps rx-vlan-offload {}", interface, on ? "off" : "on"));
+    return was_on;
+}
+
+} // namespace
+
+Result<Link> find_link(std::string_view name) {
+    const auto socket = PZ_TRY(route_socket());
+    nl_cache* raw = nullptr;
+    if (const int error = rtnl_link_alloc_cache(socket.get(), AF_UNSPEC, &raw); error < 0)
+        return fail(Errc::system, fmt::format("reading the interfaces: {}", nl_geterror(error)));
+    const NlCache cache(raw);
+
+    rtnl_link* found = nullptr;
+    std::vector<std::string_view> names;
+    for_each(cache.get(), [&](nl_object* object) {
+        auto* const link = reinterpret_cast<rtnl_link*>(object);
+        names.emplace_back(rtnl_link_get_name(link));
+        if (names.back() == name)
+            found = link;
+    });
+    if (found == nullptr)
+        return fail(Errc::not_found,
+                    fmt::format("interface {:?} does not exist; there are {}", name, fmt::join(names, ", ")));
+    return describe(found);
+}
+
+Result<std::vector<IpAddress>> link_addresses(int ifindex) {
+    const auto socket = PZ_TRY(route_socket());
+    nl_cache* raw = nullptr;
+    if (const int error = rtnl_addr_alloc_cache(socket.get(), &raw); error < 0)
+        return fail(Errc::system, fmt::format("reading the addresses: {}", nl_geterror(error)));
+    const NlCache cache(raw);
+
+    std::vector<IpAddress> addresses;
+    for_each(cache.get(), [&](nl_object* object) {
+        auto* const entry = reinterpret_cast<rtnl_addr*>(object);
+        if (rtnl_addr_get_ifindex(entry) != ifindex || (rtnl_addr_get_flags(entry) & IFA_F_TENTATIVE) != 0)
+            return;
+        auto* const local = rtnl_addr_get_local(entry);
+        if (local == nullptr)
+            return;
+        const auto* const octets = static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(local));
+        if (const auto address = IpAddress::from_bytes({octets, nl_addr_get_len(local)}))
+            addresses.push_back(*address);
+    });
+    return addresses;
+}
+
+Result<bool> disable_rx_vlan_offload(const std::string& interface) {
+    return set_rx_vlan_offload(interface, false);
+}
+
+Result<> enable_rx_vlan_offload(const std::string& interface) {
+    if (const auto was_on = set_rx_vlan_offload(interface, true); !was_on)
+        return std::unexpected(was_on.error());
+    return {};
+}
+
+} // namespace pz

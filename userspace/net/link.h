@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Interfaces of this machine, read by rtnetlink (libnl-route) and ethtool.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/address.h"
+
+namespace pz {
+
+struct Link {
+    std::string name;
+    int ifindex = 0;
+    MacAddress mac;
+    bool up = false; // IFF_UP and carrier
+    std::string kind; // "bridge", "veth", ...; empty for hardware
+    bool is_ethernet = false;
+};
+
+/// Errc::not_found names the interface and lists those that exist.
+Result<Link> find_link(std::string_view name);
+/// The interface's own addresses, for probes and UDP Magic Packets: in kernel order; tentative ones left out.
+Result<std::vector<IpAddress>> link_addresses(int ifindex);
+
+/// rx-vlan-offload hides the outer VLAN tag from XDP.  Turns it off; returns whether it was on before.
+/// Errc::unsupported when the device has it fixed on.  The feature for 802.1ad tags alone (rx-vlan-stag-hw-parse) is
+/// not touched.
+Result<bool> disable_rx_vlan_offload(const std::string& interface);
+Result<> enable_rx_vlan_offload(const std::string& interface);
+
+} // namespace pz

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sending whole frames, and the interface's filters for the MACs that the gateway speaks for.
+#include "net/packet_socket.h"
+
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include <spdlog/fmt/fmt.h>
+
+namespace pz {
+namespace {
+
+Result<> change_membership(int fd, int ifindex, const MacAddress& mac, int option, const char* verb) {
+    packet_mreq request{};
+    request.mr_ifindex = ifindex;
+    request.mr_type = mac.is_multicast() ? PACKET_MR_MULTICAST : PACKET_MR_UNICAST;
+    request.mr_alen = static_cast<unsigned short>(mac.bytes.size());
+    std::ranges::copy(mac.bytes, request.mr_address);
+    if (::setsockopt(fd, SOL_PACKET, option, &request, sizeof request) < 0)
+        return fail_errno(fmt::format("{} {} on interface index {}", verb, mac.to_string(), ifindex), errno);
+    return {};
+}
+
+} // namespace
+
+Result<PacketSocket> PacketSocket::open(int ifindex) {
+    std::array<char, IF_NAMESIZE> name{};
+    if (::if_indextoname(static_cast<unsigned>(ifindex), name.data()) == nullptr)
+        return fail_errno(fmt::format("interface index {}", ifindex), errno);
+    // Protocol 0: nothing is ever received on this socket.
+    Fd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    if (!fd && (errno == EPERM || errno == EACCES))
+        return fail(Errc::permission, "a packet socket needs CAP_NET_RAW: run as root or grant that capability");
+    if (!fd)
+        return fail_errno("packet socket", errno);
+    const int on = 1;
+    if (::setsockopt(fd.get(), SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on) < 0)
+        return fail_errno(fmt::format("PACKET_QDISC_BYPASS on interface index {}", ifindex), errno);
+    return PacketSocket(std::move(fd), ifindex);
+}
+
+Result<> PacketSocket::send(ByteView frame) const {
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_ifindex = ifindex_;
+    // Never waits for room: this runs on the daemon's loop.
+    const auto sent = ::sendto(fd_.get(), frame.data(), frame.size(), MSG_DONTWAIT,
+                               reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    if (sent < 0)
+        return fail_errno(fmt::format("sending {} bytes on interface index {}", frame.size(), ifindex_), errno);
+    return {};
+}
+
+Result<> PacketSocket::join(const MacAddress& mac) {
+    return change_membership(fd_.get(), ifindex_, mac, PACKET_ADD_MEMBERSHIP, "receiving for");
+}
+
+Result<> PacketSocket::leave(const MacAddress& mac) {
+    return change_membership(fd_.get(), ifindex_, mac, PACKET_DROP_MEMBERSHIP, "no longer receiving for");
+}
+
+} // namespace pz

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// One AF_PACKET socket per interface: everything that the daemon originates leaves here, past the qdisc.
+#pragma once
+
+#include <string>
+
+#include "base/fd.h"
+#include "net/frame.h"
+
+namespace pz {
+
+class PacketSocket {
+public:
+    /// Send-only (protocol 0), PACKET_QDISC_BYPASS.  Needs CAP_NET_RAW.
+    static Result<PacketSocket> open(int ifindex);
+
+    /// Sends a whole frame.  Thread-safe.
+    Result<> send(ByteView frame) const;
+
+    /// The interface accepts frames to `mac` (unicast or group) until this socket closes or leave() is called; counted
+    /// by the kernel per socket.  `mac` may be joined once at a time.
+    Result<> join(const MacAddress& mac);
+    Result<> leave(const MacAddress& mac);
+
+    [[nodiscard]] int ifindex() const { return ifindex_; }
+
+private:
+    PacketSocket(Fd fd, int ifindex) : fd_(std::move(fd)), ifindex_(ifindex) {}
+    Fd fd_;
+    int ifindex_ = 0;
+};
+
+} // namespace pz
