@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// proxzzyctl with a daemon behind the socket: what it prints, as text and as JSON, and how it fails.
+#include <filesystem>
+#include <thread>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/json.hpp>
+#include <gtest/gtest.h>
+
+#include "../support/control.h"
+#include "control/server.h"
+#include "ctl/json.h"
+#include "ctl/run.h"
+
+namespace pz::ctl {
+namespace {
+
+namespace json = boost::json;
+
+class CtlRun : public ::testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_NE(mkdtemp(folder_.data()), nullptr);
+        path = folder_ + "/control.sock";
+        start();
+    }
+    void TearDown() override {
+        stop();
+        std::filesystem::remove_all(folder_);
+    }
+    void start() {
+        auto server = control::Server::listen(context_, path, service);
+        ASSERT_TRUE(server) << server.error().message;
+        server_ = std::move(*server);
+        thread_ = std::thread([this] {
+            const auto work = boost::asio::make_work_guard(context_);
+            context_.run();
+        });
+    }
+    void stop() {
+        if (!thread_.joinable())
+            return;
+        boost::asio::post(context_, [this] {
+            server_.reset();
+            context_.stop();
+        });
+        thread_.join();
+    }
+    Result<std::string> ctl(std::vector<const char*> arguments) {
+        arguments.push_back("--control");
+        arguments.push_back(path.c_str());
+        return run(PZ_TRY(parse(arguments)));
+    }
+    std::string text(const std::vector<const char*>& arguments) {
+        auto output = ctl(arguments);
+        EXPECT_TRUE(output) << (output ? "" : output.error().message);
+        return output.value_or("");
+    }
+    json::value json_of(std::vector<const char*> arguments) {
+        arguments.push_back("--json");
+        return json::parse(text(arguments));
+    }
+    void add_nas() {
+        text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--temporary-ip", "2001:db8::7",
+              "--wake", "tcp/22", "--echo", "ignore", "--vlan", "20"});
+    }
+
+    test::FakeService service;
+    std::string path;
+
+private:
+    std::string folder_ = "/tmp/proxzzy-ctl-XXXXXX";
+    boost::asio::io_context context_;
+    std::unique_ptr<control::Server> server_;
+    std::thread thread_;
+};
+
+TEST_F(CtlRun, R32_C12_AHostsLife) {
+    EXPECT_EQ(text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7"}),
+              "nas: added (durable: no; proxzzyd forgets it when it stops)");
+    EXPECT_EQ(json_of({"host", "sleep", "nas"}), (json::value{{"durable", false}}));
+    EXPECT_EQ(json_of({"host", "show", "nas"}).at("state"), "asleep");
+    text({"host", "wake", "nas"});
+    EXPECT_EQ(json_of({"host", "show", "nas"}).at("state"), "waking");
+    text({"host", "release", "nas"});
+    EXPECT_EQ(json_of({"host", "show", "nas"}).at("state"), "awake");
+    EXPECT_EQ(ctl({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7"}).error().message,
+              "name \"nas\": is taken");
+    text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.8", "--replace"});
+    EXPECT_EQ(json_of({"host", "show", "nas"}).at("config").at("ip").at(0).at("address"), "192.0.2.8");
+    text({"host", "remove", "nas"});
+    EXPECT_EQ(ctl({"host", "show", "nas"}).error().message, "name \"nas\": no such host");
+    EXPECT_EQ(json_of({"hosts"}), json::array());
+}
+
+TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
+    add_nas();
+    const json::value expected = json::parse(R"({
+        "config": {
+            "name": "nas", "mac": ["00:00:5e:00:53:01"],
+            "ip": [{"address": "192.0.2.7", "temporary": false, "valid_for": null},
+                   {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
+            "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
+            "identity": null, "magic_port": 9, "secureon": null},
+        "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
+        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0})");
+    EXPECT_EQ(json_of({"host", "show", "nas"}), expected);
+    EXPECT_EQ(json_of({"hosts"}), json::array{expected});
+    EXPECT_EQ(json_of({"status"}), json::parse(R"({
+        "version": "1.2.3", "uptime_ms": 61000,
+        "interface": [{"name": "lan0", "mode": "native", "mac": "02:00:00:00:00:fe", "up": true}],
+        "hosts": 1, "hosts_asleep": 0, "held_packets": 0, "held_bytes": 0, "bpffs": "/sys/fs/bpf/proxzzy/default"})"));
+    EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
+        "version": "1.2.3", "option": ["arp", "nd"], "max_hosts": 65536, "max_addresses": 64, "max_rules": 32,
+        "max_macs": 8})"));
+    EXPECT_EQ(json_of({"stats"}), json::parse(R"({"counters": [
+        {"name": "arp-answered", "sentence": "ARP request, answered", "value": 7},
+        {"name": "nobody", "sentence": "not ours", "value": 1}]})"));
+}
+
+TEST_F(CtlRun, C13_TextIsForPeople) {
+    add_nas();
+    EXPECT_EQ(text({"hosts"}), "NAME  STATE  FOR      MAC                ADDRESSES\n"
+                               "nas   awake  0.000 s  00:00:5e:00:53:01  192.0.2.7 2001:db8::7");
+    const std::string shown = text({"host", "show", "nas"});
+    for (const char* expected : {"name       nas\n", "state      awake for 0.000 s\n",
+                                 "interface  (the only one) vlan 20\n", "ip         2001:db8::7, temporary\n",
+                                 "wake       tcp/22 and Magic Packet\n", "echo       ignore\n", "identity   host\n"})
+        EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
+    EXPECT_NE(text({"status"}).find("interface  lan0 02:00:00:00:00:fe up, native"), std::string::npos);
+    EXPECT_NE(text({"status"}).find("up for     1 min 1 s\n"), std::string::npos);
+    EXPECT_NE(text({"capabilities"}).find("options   arp nd\n"), std::string::npos);
+    EXPECT_EQ(text({"stats"}), "REASON        FRAMES  \n"
+                               "arp-answered  7       ARP request, answered\n"
+                               "nobody        1       not ours");
+}
+
+TEST_F(CtlRun, APasswordIsNotPrinted) {
+    HostConfig config = test::some_host(1);
+    config.magic.secureon = {{0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6}};
+    service.hosts["host1"].config = config;
+    EXPECT_EQ(json_of({"host", "show", "host1"}).at("config").at("secureon"), "set");
+    EXPECT_NE(text({"host", "show", "host1"}).find("UDP port 9, SecureOn password set"), std::string::npos);
+    EXPECT_EQ(text({"host", "show", "host1", "--json"}).find("a1"), std::string::npos);
+}
+
+TEST_F(CtlRun, IdentityProxySaysWhatDoesNotHold) {
+    service.hosts["host1"].config = test::some_host(1);
+    service.hosts["host1"].identity = Identity::proxy;
+    EXPECT_NE(
+        text({"host", "show", "host1"}).find("proxy: answers carry the gateway's MAC, so ECMA-393 R22 does not hold"),
+        std::string::npos);
+}
+
+TEST_F(CtlRun, DetachIsHandedToTheDaemon) {
+    bool detached = false;
+    service.on_detach = [&] { detached = true; };
+    EXPECT_EQ(json_of({"detach"}), (json::value{{"detached", true}}));
+    stop();
+    EXPECT_TRUE(detached);
+}
+
+TEST_F(CtlRun, WithoutADaemon) {
+    stop();
+    EXPECT_EQ(ctl({"hosts"}).error().message,
+              "no proxzzyd at " + path + ": start it with `sudo scripts/up IFACE` or `systemctl start proxzzyd`");
+    const std::string pins = path + ".pins";
+    EXPECT_EQ(text({"detach", "--bpffs", pins.c_str()}),
+              "no proxzzyd at " + path + ", and nothing of one below " + pins);
+    EXPECT_EQ(json_of({"detach", "--bpffs", pins.c_str()}), (json::value{{"detached", false}}));
+}
+
+TEST(CtlVersion, IsPrinted) {
+    const std::vector<const char*> plain{"--version"};
+    const std::vector<const char*> as_json{"--json", "--version"};
+    const std::string version = run(*parse(plain)).value();
+    ASSERT_TRUE(version.starts_with("proxzzyctl 0."));
+    EXPECT_EQ("proxzzyctl " + std::string(json::parse(run(*parse(as_json)).value()).at("version").as_string()),
+              version);
+}
+
+TEST(CtlJson, AnyTextBecomesValidJson) {
+    const std::string quoted = text_to_json("error", "a \"b\" \\ \n \x01 \xc3\xa4");
+    EXPECT_EQ(json::parse(quoted).at("error"), "a \"b\" \\ \n \x01 \xc3\xa4");
+    EXPECT_EQ(json::parse(text_to_json("error", "x\xff\xc3")).at("error"), "x??");
+}
+
+} // namespace
+} // namespace pz::ctl

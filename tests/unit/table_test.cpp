@@ -1,0 +1,1758 @@
+// SPDX-License-Identifier: Apache-2.0
+// The presence table under virtual time: every edge of docs/states.md, every timer, and a long random walk against a
+// model of what the effects leave in the kernel.
+#include "hosts/table.h"
+
+#include <gtest/gtest.h>
+
+#include <netinet/in.h>
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+
+namespace pz {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = Effect::Kind;
+using Lines = std::vector<std::string>;
+using Ips = std::vector<IpAddress>;
+
+constexpr SegmentId lan = 1;
+const IpAddress a1 = IpAddress::v4({192, 0, 2, 1});
+const IpAddress a2 = IpAddress::v4({192, 0, 2, 2});
+const IpAddress a6 = IpAddress::parse("2001:db8::1").value();
+const Instant start{1'000'000s};
+
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
+std::string_view word(Kind kind) {
+    switch (kind) {
+    case Kind::watch:
+        return "watch";
+    case Kind::serve:
+        return "serve";
+    case Kind::stage_waking:
+        return "stage_waking";
+    case Kind::stop_answering:
+        return "stop_answering";
+    case Kind::forget:
+        return "forget";
+    case Kind::announce:
+        return "announce";
+    case Kind::refresh_switch:
+        return "refresh_switch";
+    case Kind::send_magic:
+        return "send_magic";
+    case Kind::probe:
+        return "probe";
+    case Kind::deliver:
+        return "deliver";
+    case Kind::drop_held:
+        return "drop_held";
+    case Kind::notice:
+        return "notice";
+    }
+    return "?";
+}
+
+/// "probe 192.0.2.1"; of a notice, its first word.
+std::string line(const Effect& effect) {
+    std::string out(word(effect.kind));
+    if (effect.address)
+        out += " " + effect.address->to_string();
+    if (effect.kind == Kind::notice)
+        out += " " + effect.text.substr(0, effect.text.find(':'));
+    return out;
+}
+
+Lines lines(const Effects& effects) {
+    Lines out;
+    for (const Effect& effect : effects)
+        out.push_back(line(effect));
+    return out;
+}
+Lines lines(const Result<Effects>& effects) {
+    return effects ? lines(*effects) : Lines{"error " + effects.error().message};
+}
+
+/// What run_until() says of a wake: `others`, and after those of the same time a probe for each of `asked`, every
+/// 500 ms from `first` to `last` after the start.
+Lines with_probes(const Lines& others, Duration first, Duration last, const Ips& asked) {
+    std::multimap<double, std::string> all; // what has the same key stays in order
+    for (const std::string& text : others)
+        all.emplace(std::stod(text), text);
+    for (Duration at = first; at <= last; at += 500ms)
+        for (const IpAddress& ip : asked) {
+            const double when = std::chrono::duration<double>(at).count();
+            all.emplace(when, fmt::format("{:g} probe {}", when, ip.to_string()));
+        }
+    Lines out;
+    for (const auto& [when, text] : all)
+        out.push_back(text);
+    return out;
+}
+
+HostConfig config(std::string name, std::uint8_t number, std::vector<HostAddress> addresses) {
+    HostConfig out;
+    out.name = std::move(name);
+    out.macs = {{{2, 0, 0, 0, 0, number}}};
+    out.addresses = std::move(addresses);
+    return out;
+}
+
+/// One table, one host `desk` with three addresses, a clock, and a kernel that saw the owner last at `seen`.
+class Table : public testing::Test {
+protected:
+    PresenceTable table{TableOptions{}};
+    Instant now = start;
+    Instant seen = start - 1h;
+
+    void SetUp() override { add(config("desk", 1, {{a1}, {a2}, {a6}})); }
+
+    HostId add(HostConfig host, SegmentId segment = lan) {
+        const Result<HostId> id = table.set(std::move(host), segment, false, now);
+        EXPECT_TRUE(id.has_value()) << id.error().message;
+        return id.value_or(0);
+    }
+    const Host& desk() const { return *table.find("desk"); }
+    HostState state() const { return desk().state; }
+    std::uint32_t generation() const { return desk().generation; }
+
+    Effects tick() {
+        return table.tick(now, [this](HostId) { return seen; });
+    }
+    /// Ticks exactly at each deadline up to `until` after the start; "seconds effect" for everything that happened.
+    /// Also asks a nanosecond before each: nothing may happen early.
+    Lines run_until(Duration until) {
+        Lines out;
+        while (const std::optional<Instant> due = table.next_deadline()) {
+            EXPECT_GT(*due, now) << "a deadline in the past";
+            if (*due <= now || *due > start + until)
+                break;
+            now = *due - 1ns;
+            EXPECT_EQ(lines(tick()), Lines{}) << "before its time";
+            now = *due;
+            for (const Effect& effect : tick())
+                out.push_back(fmt::format("{:g} {}", std::chrono::duration<double>(now - start).count(), line(effect)));
+        }
+        now = start + until;
+        return out;
+    }
+
+    Effects trigger(std::optional<IpAddress> held = std::nullopt, bool magic_sent = false) {
+        return table.on_trigger(desk().id, generation(), held, magic_sent, now);
+    }
+    Effects release(pz_sign sign, std::optional<IpAddress> address = std::nullopt) {
+        return table.on_owner(desk().id, generation(), PZ_EVENT_RELEASE, sign, address, now);
+    }
+    Effects proof(pz_sign sign, std::optional<IpAddress> address) {
+        return table.on_owner(desk().id, generation(), PZ_EVENT_PROOF, sign, address, now);
+    }
+
+    void to_arming() { ASSERT_TRUE(table.request_sleep("desk", now).has_value()); }
+    void to_asleep() {
+        to_arming();
+        now += 3s;
+        tick();
+        ASSERT_EQ(state(), HostState::asleep);
+    }
+    void to_waking(std::optional<IpAddress> held = std::nullopt) {
+        to_asleep();
+        trigger(held);
+        ASSERT_EQ(state(), HostState::waking);
+    }
+    void to_unreachable() {
+        to_waking();
+        now += 60s;
+        tick();
+        ASSERT_EQ(state(), HostState::unreachable);
+    }
+    /// Awake, while a packet to a1 waits for its address.
+    void to_returning() {
+        to_waking(a1);
+        release(PZ_SIGN_DAD, a1);
+        ASSERT_EQ(state(), HostState::awake);
+        ASSERT_EQ(desk().awaited, (Ips{a1}));
+    }
+};
+
+// ---- the record ----------------------------------------------------------------------------------------------------
+
+TEST_F(Table, ANewHostIsAwakeAndNothingIsPending) {
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "configured");
+    EXPECT_EQ(desk().generation, 0U);
+    EXPECT_EQ(desk().identity, Identity::host);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(table.in_care(), 0U);
+    EXPECT_EQ(table.size(), 1U);
+    EXPECT_EQ(table.get(desk().id), table.find("desk"));
+    EXPECT_EQ(table.find("des"), nullptr);
+    EXPECT_EQ(table.get(17), nullptr);
+}
+
+TEST_F(Table, IdsAreTheLowestFreeOnes) {
+    EXPECT_EQ(add(config("b", 2, {{IpAddress::v4({192, 0, 2, 20})}})), 1U);
+    EXPECT_EQ(add(config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}})), 2U);
+    EXPECT_EQ(add(config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}})), 3U);
+    ASSERT_TRUE(table.remove("c", now).has_value());
+    ASSERT_TRUE(table.remove("desk", now).has_value());
+    EXPECT_EQ(add(config("e", 5, {{IpAddress::v4({192, 0, 2, 50})}})), 0U);
+    EXPECT_EQ(add(config("f", 6, {{IpAddress::v4({192, 0, 2, 60})}})), 2U);
+    EXPECT_EQ(add(config("g", 7, {{IpAddress::v4({192, 0, 2, 70})}})), 4U);
+    EXPECT_EQ(table.names(), (Lines{"b", "d", "e", "f", "g"}));
+}
+
+TEST_F(Table, AReusedIdGetsANewGeneration) {
+    to_asleep();
+    const std::uint32_t old = generation();
+    const HostId id = desk().id;
+    ASSERT_TRUE(table.remove("desk", now).has_value());
+    EXPECT_EQ(add(config("desk", 9, {{a1}})), id);
+    EXPECT_EQ(generation(), 0U);
+    EXPECT_EQ(lines(table.on_trigger(id, 0, a1, false, now)), (Lines{"drop_held 192.0.2.1"})) << "0 is no generation";
+    to_arming();
+    EXPECT_GT(generation(), old);
+}
+
+TEST_F(Table, EverySleepGetsANewGenerationFromOneCounter) {
+    add(config("b", 2, {{IpAddress::v4({192, 0, 2, 20})}}));
+    std::uint32_t last = 0;
+    for (int i = 0; i < 5; ++i)
+        for (const char* name : {"desk", "b"}) {
+            ASSERT_TRUE(table.request_sleep(name, now).has_value());
+            EXPECT_GT(table.find(name)->generation, last);
+            last = table.find(name)->generation;
+            ASSERT_TRUE(table.request_release(name, now).has_value());
+            EXPECT_EQ(table.find(name)->generation, last);
+        }
+}
+
+/// `refused` is refused with `code` and `field`, the message names `value`, and the table is as before.
+void expect_refused(PresenceTable& table, const HostConfig& refused, bool replace, Errc code, const char* field,
+                    const std::string& value, Instant now, SegmentId segment = lan) {
+    const Lines names = table.names();
+    const Host* const host = table.find(refused.name);
+    const HostConfig config_before = host != nullptr ? host->config : HostConfig{};
+    const Instant configured_before = host != nullptr ? host->configured : Instant{};
+    const Result<HostId> result = table.set(refused, segment, replace, now);
+    ASSERT_FALSE(result.has_value()) << value;
+    EXPECT_EQ(result.error().code, code) << result.error().message;
+    EXPECT_EQ(result.error().field, field) << result.error().message;
+    EXPECT_TRUE(result.error().message.starts_with(field)) << result.error().message;
+    EXPECT_TRUE(contains(result.error().message, value)) << result.error().message;
+    EXPECT_EQ(table.names(), names);
+    if (host != nullptr) {
+        EXPECT_EQ(table.find(refused.name)->config, config_before);
+        EXPECT_EQ(table.find(refused.name)->configured, configured_before);
+    }
+}
+
+TEST_F(Table, RefusesWhatIsTakenOnTheSameNetworkAndNamesTheOwner) {
+    now += 1s;
+    const IpAddress free = IpAddress::v4({192, 0, 2, 20});
+    expect_refused(table, config("desk", 2, {{free}}), false, Errc::exists, "name", "'desk'", now);
+    expect_refused(table, config("b", 1, {{free}}), false, Errc::exists, "mac", "02:00:00:00:00:01", now);
+    expect_refused(table, config("b", 1, {{free}}), false, Errc::exists, "mac", "'desk'", now);
+    expect_refused(table, config("b", 2, {{free}, {a2}}), false, Errc::exists, "ip", "192.0.2.2", now);
+    expect_refused(table, config("b", 2, {{free}, {a6}}), false, Errc::exists, "ip", "2001:db8::1", now);
+    expect_refused(table, config("b", 2, {{free}}), false, Errc::invalid, "interface", "''", now, PZ_NO_SEGMENT);
+    expect_refused(table, config("", 2, {{free}}), false, Errc::invalid, "name", "''", now);
+    // A second MAC counts as much as the first.
+    HostConfig two = config("b", 2, {{free}});
+    two.macs.push_back({{2, 0, 0, 0, 0, 1}});
+    expect_refused(table, two, false, Errc::exists, "mac", "02:00:00:00:00:01", now);
+    // Nothing of what was refused is left behind.
+    add(config("b", 2, {{free}}));
+}
+
+TEST_F(Table, AnotherNetworkMayUseTheSameMacAndAddresses) {
+    add(config("b", 1, {{a1}, {a6}}), lan + 1);
+    EXPECT_EQ(table.find("b")->segment, lan + 1);
+}
+
+TEST_F(Table, ReplaceAddsOrChangesTheAwakeHost) {
+    const HostId id = desk().id;
+    to_asleep();
+    trigger();
+    now += 2s;
+    release(PZ_SIGN_IP, a1);
+    now += 1s;
+    HostConfig changed = config("desk", 7, {{a2}, {IpAddress::v4({192, 0, 2, 9})}});
+    changed.identity = Identity::proxy;
+    const Result<HostId> set = table.set(changed, lan, true, now);
+    ASSERT_TRUE(set.has_value()) << set.error().message;
+    EXPECT_EQ(*set, id);
+    EXPECT_EQ(desk().config, changed);
+    EXPECT_EQ(desk().configured, now);
+    EXPECT_EQ(desk().identity, Identity::proxy);
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(desk().last_wake_latency, 2s);
+    // What it gave up is free, what it kept is not.
+    add(config("b", 1, {{a1}, {a6}}));
+    expect_refused(table, config("c", 3, {{a2}}), false, Errc::exists, "ip", "192.0.2.2", now);
+    ASSERT_TRUE(table.set(config("new", 4, {{IpAddress::v4({192, 0, 2, 40})}}), lan, true, now).has_value());
+    EXPECT_NE(table.find("new"), nullptr);
+}
+
+TEST_F(Table, AHostInCareIsNotChanged) {
+    const HostConfig changed = config("desk", 7, {{a2}});
+    to_arming();
+    expect_refused(table, changed, true, Errc::busy, "name", "arming", now);
+    now += 3s;
+    tick();
+    expect_refused(table, changed, true, Errc::busy, "name", "asleep", now);
+    trigger(a1);
+    expect_refused(table, changed, true, Errc::busy, "name", "waking", now);
+    release(PZ_SIGN_DAD, a1);
+    expect_refused(table, changed, true, Errc::busy, "name", "packets wait", now);
+    proof(PZ_SIGN_REPLY, a1);
+    EXPECT_TRUE(table.set(changed, lan, true, now).has_value());
+}
+
+TEST_F(Table, AnUnreachableHostIsNotChanged) {
+    to_unreachable();
+    expect_refused(table, config("desk", 7, {{a2}}), true, Errc::busy, "name", "release it first", now);
+}
+
+TEST(TableBounds, HostsAndAddressesOfEachFamilyAreCounted) {
+    PresenceTable table{TableOptions{.max_hosts = 3, .max_addresses4 = 3, .max_addresses6 = 2}};
+    const auto v4 = [](std::uint8_t n) { return HostAddress{IpAddress::v4({192, 0, 2, n})}; };
+    const auto v6 = [](std::uint8_t n) {
+        return HostAddress{IpAddress::v6({0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n})};
+    };
+    const auto set = [&](HostConfig c, bool replace = false) {
+        return table.set(std::move(c), lan, replace, start).has_value();
+    };
+    ASSERT_TRUE(set(config("a", 1, {v4(1), v4(2), v6(1)})));
+    expect_refused(table, config("b", 2, {v4(3), v4(4)}), false, Errc::limit, "ip", "2 IPv4 addresses", start);
+    expect_refused(table, config("b", 2, {v6(2), v6(3)}), false, Errc::limit, "ip", "2 IPv6 addresses", start);
+    ASSERT_TRUE(set(config("b", 2, {v4(3), v6(2)})));
+    expect_refused(table, config("c", 3, {v4(4)}), false, Errc::limit, "ip", "3 of 3", start);
+    // A replaced host's own addresses count for it.
+    ASSERT_TRUE(set(config("a", 1, {v4(5), v4(6), v6(5)}), true));
+    expect_refused(table, config("a", 1, {v4(5), v4(6), v4(7)}), true, Errc::limit, "ip", "3 IPv4 addresses", start);
+    ASSERT_TRUE(set(config("a", 1, {v4(5)}), true));
+    ASSERT_TRUE(set(config("c", 3, {v4(4), v6(4)})));
+    expect_refused(table, config("d", 4, {v4(9)}), false, Errc::limit, "name", "full with 3", start);
+    ASSERT_TRUE(table.remove("b", start).has_value());
+    EXPECT_TRUE(set(config("d", 4, {v4(9)})));
+    EXPECT_EQ(table.find("d")->id, 1U);
+}
+
+TEST(TableBounds, MacsAreCounted) {
+    PresenceTable table{TableOptions{.max_macs = 2}};
+    const auto with_macs = [](std::string name, std::initializer_list<std::uint8_t> macs) {
+        HostConfig c = config(std::move(name), 0, {{IpAddress::v4({192, 0, 2, *macs.begin()})}});
+        c.macs.clear();
+        for (const auto n : macs)
+            c.macs.push_back({{2, 0, 0, 0, 0, n}});
+        return c;
+    };
+    expect_refused(table, with_macs("a", {1, 2, 3}), false, Errc::limit, "mac", "3 MACs do not fit", start);
+    ASSERT_TRUE(table.set(with_macs("a", {1}), lan, false, start));
+    expect_refused(table, with_macs("b", {2, 3}), false, Errc::limit, "mac", "1 of 2", start);
+    ASSERT_TRUE(table.set(with_macs("a", {1, 4}), lan, true, start)); // a replaced host's own count for it
+    expect_refused(table, with_macs("b", {2}), false, Errc::limit, "mac", "2 of 2", start);
+}
+
+TEST(TableBounds, TheDefaultIdentityIsTheDaemonsChoice) {
+    PresenceTable table{TableOptions{.default_identity = Identity::proxy}};
+    ASSERT_TRUE(table.set(config("a", 1, {{a1}}), lan, false, start).has_value());
+    HostConfig own = config("b", 2, {{a2}});
+    own.identity = Identity::host;
+    ASSERT_TRUE(table.set(own, lan, false, start).has_value());
+    EXPECT_EQ(table.find("a")->identity, Identity::proxy);
+    EXPECT_EQ(table.find("b")->identity, Identity::host);
+}
+
+TEST_F(Table, RequestsForAnUnknownHostNameIt) {
+    for (const Result<Effects>& result : {table.request_sleep("x", now), table.request_release("x", now),
+                                          table.request_wake("x", now), table.remove("x", now)}) {
+        ASSERT_FALSE(result.has_value());
+        EXPECT_EQ(result.error().code, Errc::not_found);
+        EXPECT_EQ(result.error().field, "name");
+        EXPECT_TRUE(contains(result.error().message, "'x'")) << result.error().message;
+    }
+}
+
+// ---- awake -> arming -> asleep -------------------------------------------------------------------------------------
+
+TEST_F(Table, R32_SleepDirectiveStartsProxyOperationOnceTheHostIsSilent) {
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"watch"}));
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_EQ(desk().since_reason, "sleep requested");
+    EXPECT_EQ(table.in_care(), 1U);
+    EXPECT_EQ(run_until(3s),
+              (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce"}));
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(desk().since, start + 3s);
+}
+
+TEST_F(Table, ASecondSleepRequestChangesNothing) {
+    to_arming();
+    const std::uint32_t first = generation();
+    now += 1s;
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{});
+    EXPECT_EQ(table.next_deadline(), start + 3s);
+    now = start + 3s;
+    tick();
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{});
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(generation(), first);
+}
+
+TEST_F(Table, TheOwnersFramesRestartTheSilence) {
+    to_arming();
+    seen = start + 1s;
+    EXPECT_EQ(table.next_deadline(), start + 3s);
+    now = start + 3s;
+    EXPECT_EQ(lines(tick()), Lines{});
+    EXPECT_EQ(table.next_deadline(), start + 4s);
+    seen = start + 3900ms;
+    now = start + 4s;
+    EXPECT_EQ(lines(tick()), Lines{});
+    EXPECT_EQ(run_until(10s), (Lines{"6.9 serve", "6.9 probe 192.0.2.1", "6.9 probe 192.0.2.2", "6.9 probe 2001:db8::1",
+                                     "6.9 announce", "8.9 announce"}));
+}
+
+TEST_F(Table, FramesBeforeTheSleepRequestDoNotShortenTheSilence) {
+    seen = start - 2900ms;
+    to_arming();
+    EXPECT_EQ(run_until(3s),
+              (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce"}));
+}
+
+TEST_F(Table, AHostThatNeverFallsSilentIsAwakeAgain) {
+    to_arming();
+    Lines out;
+    while (state() == HostState::arming) {
+        now = *table.next_deadline();
+        seen = now - 100ms;
+        for (const std::string& text : lines(tick()))
+            out.push_back(text);
+    }
+    EXPECT_EQ(now, start + 60s);
+    EXPECT_EQ(out, (Lines{"forget", "notice sleep-abandoned"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "sleep abandoned");
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, SilenceAtTheVeryLimitIsSleep) {
+    to_arming();
+    seen = start + 57s;
+    now = start + 60s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1", "announce"}));
+}
+
+TEST_F(Table, TheLastFrameBeforeTheLimitStillCounts) {
+    to_arming();
+    now = start + 58s;
+    seen = start + 57500ms;
+    EXPECT_EQ(lines(tick()), Lines{});
+    EXPECT_EQ(table.next_deadline(), start + 60s) << "the limit comes before 3 s of silence";
+}
+
+TEST_F(Table, ProbeOrDadWhileArmingEndsIt) {
+    for (const pz_sign sign : {PZ_SIGN_ARP_PROBE, PZ_SIGN_DAD}) {
+        to_arming();
+        EXPECT_EQ(lines(release(sign, a1)), (Lines{"forget"}));
+        EXPECT_EQ(state(), HostState::awake);
+        EXPECT_TRUE(desk().since_reason.starts_with("sign of life: ")) << desk().since_reason;
+        EXPECT_EQ(table.next_deadline(), std::nullopt);
+    }
+    EXPECT_EQ(desk().since_reason, "sign of life: duplicate address detection");
+}
+
+TEST_F(Table, R32_ReleaseDirectiveWhileArmingEndsIt) {
+    to_arming();
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, WakeWhileArmingStopsItAndSendsOneMagicPacket) {
+    to_arming();
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"forget", "send_magic"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, EventsWhileArmingThatEndNothing) {
+    to_arming();
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), Lines{});
+    EXPECT_EQ(lines(trigger()), Lines{});
+    EXPECT_EQ(lines(trigger(a1)), (Lines{"drop_held 192.0.2.1"}));
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_EQ(table.next_deadline(), start + 3s);
+}
+
+// ---- asleep --------------------------------------------------------------------------------------------------------
+
+TEST_F(Table, AnnouncesTwiceThenKeepsTheSwitchAwake) {
+    to_arming();
+    EXPECT_EQ(run_until(730s),
+              (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce",
+                     "5 announce", "245 refresh_switch", "485 refresh_switch", "725 refresh_switch"}));
+}
+
+TEST_F(Table, EachSleepAsksAnewWhetherTheNicAnswers) {
+    const Lines asleep = {"serve", "probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1", "announce"};
+    for (int i = 0; i < 2; ++i) {
+        to_arming();
+        now += 3s - 1ns;
+        EXPECT_EQ(lines(tick()), Lines{});
+        now += 1ns;
+        const Effects effects = tick();
+        EXPECT_EQ(lines(effects), asleep);
+        for (const Effect& effect : effects)
+            EXPECT_EQ(effect.host, desk().id);
+        release(PZ_SIGN_IP, a1);
+    }
+}
+
+TEST_F(Table, WithTheGatewaysOwnMacTheSwitchNeedsNoRefresh) {
+    HostConfig proxied = desk().config;
+    proxied.identity = Identity::proxy;
+    ASSERT_TRUE(table.set(proxied, lan, true, now).has_value());
+    to_arming();
+    EXPECT_EQ(run_until(1h), (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1",
+                                    "3 announce", "5 announce"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(state(), HostState::asleep);
+}
+
+TEST_F(Table, ALateTickDoesEachThingOnce) {
+    to_asleep();
+    now += 1h;
+    EXPECT_EQ(lines(tick()), (Lines{"announce"}));
+    EXPECT_EQ(table.next_deadline(), now + 240s);
+    now += 1h;
+    EXPECT_EQ(lines(tick()), (Lines{"refresh_switch"}));
+    EXPECT_EQ(table.next_deadline(), now + 240s);
+}
+
+TEST_F(Table, ASignOfLifeWhileAsleepEndsProxyOperation) {
+    const std::vector<std::pair<pz_sign, const char*>> signs = {
+        {PZ_SIGN_ARP_REQUEST, "ARP request"},
+        {PZ_SIGN_ARP_PROBE, "ARP probe"},
+        {PZ_SIGN_ARP_ANNOUNCEMENT, "ARP announcement"},
+        {PZ_SIGN_DAD, "duplicate address detection"},
+        {PZ_SIGN_ND, "Neighbour Discovery"},
+        {PZ_SIGN_DHCP, "DHCP"},
+        {PZ_SIGN_GROUP, "IGMP or MLD"},
+        {PZ_SIGN_IP, "IP packet"},
+    };
+    for (const auto& [sign, name] : signs) {
+        to_asleep();
+        EXPECT_EQ(lines(release(sign)), (Lines{"stop_answering", "forget"})) << name;
+        EXPECT_EQ(state(), HostState::awake) << name;
+        EXPECT_EQ(desk().since_reason, fmt::format("sign of life: {}", name));
+        EXPECT_EQ(table.next_deadline(), std::nullopt) << name;
+    }
+    EXPECT_EQ(desk().last_wake_latency, Duration::zero()) << "it woke by itself";
+    EXPECT_EQ(desk().wakes, 0U);
+}
+
+TEST_F(Table, R32_ReleaseDirectiveWhileAsleepEndsProxyOperation) {
+    to_asleep();
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(lines(table.request_release("desk", now)), Lines{});
+}
+
+// ---- asleep -> waking ----------------------------------------------------------------------------------------------
+
+TEST_F(Table, ATriggerWakesAndTheMagicPacketIsRepeatedWithBackOff) {
+    to_asleep();
+    run_until(10s);
+    EXPECT_EQ(lines(trigger(a1)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().since_reason, "trigger: packet to 192.0.2.1");
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(desk().triggered, now);
+    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(run_until(200s),
+              with_probes({"11 send_magic", "13 send_magic", "17 send_magic", "25 send_magic", "41 send_magic",
+                           "57 send_magic", "70 stop_answering", "70 drop_held", "70 notice unreachable"},
+                          10500ms, 69500ms, {a1}));
+    EXPECT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(desk().since_reason, "did not wake in time");
+    EXPECT_EQ(desk().awaited, Ips{});
+}
+
+TEST_F(Table, TheFirstMagicPacketIsNotSentTwice) {
+    to_asleep();
+    EXPECT_EQ(lines(trigger(std::nullopt, true)), (Lines{"stage_waking"}));
+    EXPECT_EQ(desk().since_reason, "trigger");
+    EXPECT_EQ(run_until(5s), with_probes({"4 send_magic"}, 3500ms, 5s, {a1}));
+}
+
+TEST_F(Table, FurtherTriggersOnlyAddTheAddressesAwaited) {
+    to_waking(a1);
+    const Instant triggered = desk().triggered;
+    now += 400ms;
+    EXPECT_EQ(lines(trigger(a1, true)), Lines{});
+    EXPECT_EQ(lines(trigger(a6)), Lines{});
+    EXPECT_EQ(lines(trigger()), Lines{});
+    EXPECT_EQ(desk().awaited, (Ips{a1, a6}));
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(desk().triggered, triggered);
+    EXPECT_EQ(run_until(5s), with_probes({"4 send_magic"}, 3500ms, 5s, {a1, a6}));
+}
+
+TEST_F(Table, WakingMakesTheSecondAnnouncementUnnecessary) {
+    to_waking();
+    for (const std::string& text : run_until(1h))
+        EXPECT_FALSE(contains(text, "announce") || contains(text, "refresh")) << text;
+}
+
+TEST_F(Table, R35_WakeRequestWakesASleepingHost) {
+    to_asleep();
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().since_reason, "wake requested");
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(run_until(6s), with_probes({"4 send_magic", "6 send_magic"}, 3500ms, 6s, {a1}));
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_REQUEST, a1)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(desk().last_wake_latency, 3s);
+}
+
+TEST_F(Table, WakeRequestWhileWakingSendsAtOnceAndKeepsTheBackOff) {
+    to_waking(a1);
+    run_until(3700ms);
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"send_magic"}));
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(run_until(6s), with_probes({"4 send_magic", "6 send_magic"}, 4s, 6s, {a1})) << "nor are the probes moved";
+}
+
+TEST_F(Table, AWakingHostIsAskedEveryHalfSecondForTheAwaitedAddresses) {
+    to_waking(a6);
+    trigger(a2);
+    const Instant woken = now;
+    EXPECT_EQ(table.next_deadline(), woken + 500ms);
+    now = woken + 500ms - 1ns;
+    EXPECT_EQ(lines(tick()), Lines{});
+    now = woken + 500ms;
+    EXPECT_EQ(lines(tick()), (Lines{"probe 2001:db8::1", "probe 192.0.2.2"}));
+    EXPECT_EQ(lines(tick()), Lines{}) << "once";
+    EXPECT_EQ(table.next_deadline(), woken + 1s);
+    now = woken + 1s - 1ns;
+    EXPECT_EQ(lines(tick()), Lines{});
+    now = woken + 1s;
+    EXPECT_EQ(lines(tick()), (Lines{"send_magic", "probe 2001:db8::1", "probe 192.0.2.2"}));
+    EXPECT_EQ(table.next_deadline(), woken + 1500ms);
+    // After a late tick the next is a full interval away, and what was missed is not made up for.
+    now = woken + 1900ms;
+    EXPECT_EQ(lines(tick()), (Lines{"probe 2001:db8::1", "probe 192.0.2.2"}));
+    EXPECT_EQ(table.next_deadline(), woken + 2400ms);
+}
+
+TEST_F(Table, AWakingHostThatNothingWaitsForIsAskedForItsFirstAddress) {
+    to_waking();
+    EXPECT_EQ(run_until(4s), (Lines{"3.5 probe 192.0.2.1", "4 send_magic", "4 probe 192.0.2.1"}));
+    EXPECT_EQ(lines(trigger(a6)), Lines{}) << "the next probe is soon enough";
+    EXPECT_EQ(run_until(5s), (Lines{"4.5 probe 2001:db8::1", "5 probe 2001:db8::1"}));
+}
+
+TEST_F(Table, TheFirstProbeOfAWakeIsHalfASecondAfterItsTriggerAlsoWithoutAMagicPacketOfOurs) {
+    to_asleep();
+    run_until(4s);
+    EXPECT_EQ(lines(trigger(a2, true)), (Lines{"stage_waking"}));
+    EXPECT_EQ(run_until(5s), (Lines{"4.5 probe 192.0.2.2", "5 send_magic", "5 probe 192.0.2.2"}));
+}
+
+TEST_F(Table, TheProbesOfAWakeEndWithTheSignOfLife) {
+    to_waking(a1);
+    run_until(3600ms);
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    now += 1h;
+    EXPECT_EQ(lines(tick()), Lines{});
+}
+
+TEST_F(Table, AfterTheSignOfLifeTheReturnsOwnIntervalHolds) {
+    to_waking(a1);
+    run_until(3600ms);
+    EXPECT_EQ(lines(release(PZ_SIGN_DHCP)), (Lines{"stop_answering", "probe 192.0.2.1"}));
+    EXPECT_EQ(run_until(4200ms), (Lines{"3.8 probe 192.0.2.1", "4 probe 192.0.2.1", "4.2 probe 192.0.2.1"}));
+}
+
+TEST_F(Table, TheProbesOfAWakeEndWhenTheHostIsUnreachable) {
+    to_waking(a1);
+    const Lines out = run_until(1h);
+    ASSERT_GT(out.size(), 4U);
+    EXPECT_EQ(Lines(out.end() - 4, out.end()),
+              (Lines{"62.5 probe 192.0.2.1", "63 stop_answering", "63 drop_held", "63 notice unreachable"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, TheProbesOfAWakeEndWithASleepRequest) {
+    to_waking(a1);
+    run_until(3600ms);
+    ASSERT_TRUE(table.request_sleep("desk", now).has_value());
+    EXPECT_EQ(table.next_deadline(), start + 6600ms);
+}
+
+TEST_F(Table, WakeRequestForAnAwakeHostIsRefused) {
+    const Result<Effects> result = table.request_wake("desk", now);
+    ASSERT_FALSE(result.has_value());
+    EXPECT_EQ(result.error().code, Errc::busy);
+    EXPECT_EQ(result.error().field, "name");
+    EXPECT_TRUE(contains(result.error().message, "awake")) << result.error().message;
+    to_returning();
+    EXPECT_FALSE(table.request_wake("desk", now).has_value());
+}
+
+// ---- waking -> awake: held packets and their addresses -------------------------------------------------------------
+
+TEST_F(Table, TheSignThatUsesTheAddressDeliversAtOnce) {
+    for (const pz_sign sign : {PZ_SIGN_ARP_REQUEST, PZ_SIGN_ARP_ANNOUNCEMENT, PZ_SIGN_ND, PZ_SIGN_IP}) {
+        to_waking(a1);
+        now += 700ms;
+        EXPECT_EQ(lines(release(sign, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"})) << sign;
+        EXPECT_EQ(state(), HostState::awake);
+        EXPECT_EQ(desk().last_wake_latency, 700ms);
+        EXPECT_EQ(table.next_deadline(), std::nullopt);
+    }
+    EXPECT_EQ(desk().wakes, 4U);
+}
+
+TEST_F(Table, ASignThatDoesNotProveTheAddressLeadsToProbes) {
+    for (const pz_sign sign : {PZ_SIGN_ARP_PROBE, PZ_SIGN_DAD, PZ_SIGN_DHCP, PZ_SIGN_GROUP}) {
+        to_waking(a1);
+        EXPECT_EQ(lines(release(sign, a1)), (Lines{"stop_answering", "probe 192.0.2.1"})) << sign;
+        EXPECT_EQ(state(), HostState::awake);
+        EXPECT_EQ(table.next_deadline(), now + 200ms);
+        now += 200ms;
+        EXPECT_EQ(lines(tick()), (Lines{"probe 192.0.2.1"}));
+        EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"})) << sign;
+        EXPECT_EQ(table.next_deadline(), std::nullopt);
+    }
+}
+
+TEST_F(Table, EveryAddressWaitsForItsOwnProof) {
+    to_waking(a1);
+    trigger(a2);
+    trigger(a6);
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a2)),
+              (Lines{"stop_answering", "deliver 192.0.2.2", "probe 192.0.2.1", "probe 2001:db8::1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a2)), Lines{});
+    EXPECT_EQ(lines(proof(PZ_SIGN_ND, a6)), (Lines{"deliver 2001:db8::1"}));
+    EXPECT_EQ(run_until(3500ms), (Lines{"3.2 probe 192.0.2.1", "3.4 probe 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Table, ProofIsAnyUseOfTheAddressButAProbe) {
+    for (const pz_sign sign : {PZ_SIGN_ARP_REQUEST, PZ_SIGN_ARP_ANNOUNCEMENT, PZ_SIGN_ND, PZ_SIGN_DHCP, PZ_SIGN_GROUP,
+                               PZ_SIGN_IP, PZ_SIGN_REPLY}) {
+        to_returning();
+        EXPECT_EQ(lines(proof(PZ_SIGN_ARP_PROBE, a1)), Lines{});
+        EXPECT_EQ(lines(proof(PZ_SIGN_DAD, a1)), Lines{});
+        EXPECT_EQ(lines(proof(sign, std::nullopt)), Lines{});
+        EXPECT_EQ(lines(proof(sign, a2)), Lines{});
+        EXPECT_EQ(lines(proof(sign, a1)), (Lines{"deliver 192.0.2.1", "forget"})) << sign;
+    }
+}
+
+TEST_F(Table, AnAddressThatDoesNotComeBackLosesItsPackets) {
+    to_waking(a1);
+    trigger(a2);
+    release(PZ_SIGN_DHCP);
+    proof(PZ_SIGN_IP, a2);
+    const Lines out = run_until(20s);
+    ASSERT_EQ(out.size(), 49U + 3U);
+    EXPECT_EQ(out.front(), "3.2 probe 192.0.2.1");
+    EXPECT_EQ(out[48], "12.8 probe 192.0.2.1");
+    EXPECT_EQ(out[49], "13 drop_held 192.0.2.1");
+    EXPECT_EQ(out[50], "13 notice address-not-back");
+    EXPECT_EQ(out[51], "13 forget");
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(state(), HostState::awake);
+}
+
+TEST_F(Table, RepeatedReleaseEventsAfterTheReleaseAreProofsOrNothing) {
+    to_returning();
+    EXPECT_EQ(lines(release(PZ_SIGN_DAD, a1)), Lines{});
+    EXPECT_EQ(lines(release(PZ_SIGN_DHCP, a1)), Lines{});
+    EXPECT_EQ(table.next_deadline(), now + 200ms) << "they do not put the probes off";
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), Lines{});
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), Lines{});
+}
+
+TEST_F(Table, AProofThatOvertakesItsReleaseReleases) {
+    to_waking(a1);
+    now += 1s;
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().last_wake_latency, 1s);
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE, a1)), Lines{});
+}
+
+TEST_F(Table, AReplyIsNotASignOfLifeOfAHostThatNobodyWoke) {
+    to_arming();
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{});
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_EQ(table.next_deadline(), start + 3s);
+    now += 3s;
+    tick();
+    ASSERT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{});
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(table.next_deadline(), start + 5s);
+    EXPECT_EQ(desk().proven, Ips{});
+    // Nor does it count later.
+    trigger(a1);
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    now += 60s;
+    tick();
+    ASSERT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{});
+    EXPECT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
+}
+
+TEST_F(Table, AReplyWhileWakingReleasesAndDelivers) {
+    to_waking(a1);
+    now += 500ms;
+    EXPECT_EQ(lines(tick()), (Lines{"probe 192.0.2.1"}));
+    now += 3ms;
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "sign of life: reply");
+    EXPECT_EQ(desk().last_wake_latency, 503ms);
+    EXPECT_EQ(desk().proven, (Ips{a1}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{}) << "once";
+}
+
+TEST_F(Table, AReplyWhileWakingProvesItsOwnAddressOnly) {
+    to_waking(a1);
+    trigger(a2);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a2)), (Lines{"stop_answering", "deliver 192.0.2.2", "probe 192.0.2.1"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Table, AReplyWhileWakingReleasesAHostThatNothingWaitsFor) {
+    to_waking();
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, AReplyThatTheBaseLineDoesNotCoverIsNotASignOfLife) {
+    to_waking(a1);
+    now += 100ms;
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, IpAddress::parse("fe80::1").value())), Lines{});
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, std::nullopt)), Lines{});
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
+    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(table.next_deadline(), start + 3500ms);
+}
+
+TEST_F(Table, WhatTheKernelReleasedIsReleasedWhateverTheSign) {
+    for (const pz_sign sign : {PZ_SIGN_NONE, PZ_SIGN_REPLY}) {
+        to_waking(a1);
+        EXPECT_EQ(lines(release(sign, a1)), (Lines{"stop_answering", "probe 192.0.2.1"})) << sign;
+        EXPECT_EQ(state(), HostState::awake);
+    }
+}
+
+TEST_F(Table, AReleaseStampedBeforeItsTriggerHasNoNegativeLatency) {
+    to_waking();
+    now -= 1ms;
+    release(PZ_SIGN_IP, a1);
+    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
+}
+
+TEST_F(Table, OnlyTheHostsOwnAddressesAreRememberedAsProven) {
+    to_returning();
+    proof(PZ_SIGN_IP, IpAddress::v4({192, 0, 2, 200}));
+    EXPECT_EQ(desk().proven, Ips{});
+    proof(PZ_SIGN_IP, a2);
+    proof(PZ_SIGN_IP, a2);
+    EXPECT_EQ(desk().proven, (Ips{a2}));
+    to_arming();
+    EXPECT_EQ(desk().proven, Ips{});
+}
+
+TEST_F(Table, TheTimeLimitOfAReturnIsExactAfterALateProbe) {
+    to_returning();
+    const Instant released = now;
+    now += 9900ms;
+    EXPECT_EQ(lines(tick()), (Lines{"probe 192.0.2.1"}));
+    EXPECT_EQ(table.next_deadline(), released + 10s);
+}
+
+TEST_F(Table, R32_ReleaseDirectiveWhileWakingLeadsToProbesBeforeDelivery) {
+    to_waking(a1);
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "probe 192.0.2.1"}));
+    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(lines(table.request_release("desk", now)), Lines{});
+    // The kernel was not told by a frame: the owner's first one is a release event.
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Table, ASleepRequestEndsAReturnOrAWake) {
+    to_returning();
+    const std::uint32_t before = generation();
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
+    EXPECT_GT(generation(), before);
+    EXPECT_EQ(desk().awaited, Ips{});
+    EXPECT_EQ(table.next_deadline(), now + 3s);
+    now += 3s;
+    tick();
+    trigger(a1);
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_EQ(desk().awaited, Ips{});
+}
+
+// ---- triggers that come too late -----------------------------------------------------------------------------------
+
+TEST_F(Table, APacketHeldDuringTheReleaseIsDeliveredIfItsAddressIsProven) {
+    to_waking(a1);
+    release(PZ_SIGN_IP, a1);
+    EXPECT_EQ(lines(trigger(a1, true)), (Lines{"deliver 192.0.2.1"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Table, APacketHeldDuringTheReleaseIsNotLostThoughTheHostWasForgotten) {
+    to_asleep();
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE)), (Lines{"stop_answering", "forget"}));
+    now += 1ms;
+    EXPECT_EQ(lines(trigger(a1, true)), (Lines{"watch", "stage_waking", "probe 192.0.2.1"}));
+    EXPECT_EQ(desk().state_deadline, now + 10s);
+    EXPECT_EQ(table.next_deadline(), now + 200ms);
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().wakes, 0U);
+    EXPECT_EQ(lines(trigger(a1, true)), Lines{});
+    EXPECT_EQ(lines(trigger(a6, true)), (Lines{"probe 2001:db8::1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a6)), (Lines{"deliver 2001:db8::1", "forget"}));
+}
+
+TEST_F(Table, APacketHeldLateKeepsTheTimeLimitOfTheReturn) {
+    to_returning();
+    const Instant released = now;
+    now += 5s;
+    tick();
+    trigger(a2);
+    Lines out;
+    while (table.next_deadline()) {
+        now = *table.next_deadline();
+        out = lines(tick());
+    }
+    EXPECT_EQ(now, released + 10s);
+    EXPECT_EQ(out, (Lines{"drop_held 192.0.2.1", "notice address-not-back", "drop_held 192.0.2.2",
+                          "notice address-not-back", "forget"}));
+}
+
+TEST_F(Table, ATriggerOfAnEarlierCareChangesNothingAndItsPacketIsDropped) {
+    to_asleep();
+    const std::uint32_t stale = generation();
+    release(PZ_SIGN_IP, a2);
+    to_asleep();
+    EXPECT_EQ(lines(table.on_trigger(desk().id, stale, a1, true, now)), (Lines{"drop_held 192.0.2.1"}));
+    EXPECT_EQ(lines(table.on_trigger(desk().id, stale, std::nullopt, true, now)), Lines{});
+    EXPECT_EQ(lines(table.on_trigger(desk().id, generation() + 1, std::nullopt, true, now)), Lines{});
+    EXPECT_EQ(state(), HostState::asleep);
+    trigger(a1);
+    // It waits in the same queue as those of the present wake: dropping it would drop them.
+    EXPECT_EQ(lines(table.on_trigger(desk().id, stale, a1, true, now)), Lines{});
+}
+
+TEST_F(Table, ATriggerForARemovedHostDropsItsPacket) {
+    to_asleep();
+    const HostId id = desk().id;
+    const std::uint32_t last = generation();
+    ASSERT_TRUE(table.remove("desk", now).has_value());
+    const Effects effects = table.on_trigger(id, last, a1, true, now);
+    EXPECT_EQ(lines(effects), (Lines{"drop_held 192.0.2.1"}));
+    EXPECT_EQ(effects[0].host, id);
+    EXPECT_EQ(lines(table.on_trigger(id, last, std::nullopt, true, now)), Lines{});
+}
+
+TEST_F(Table, APacketToAnAddressThatIsNotTheHostsIsDropped) {
+    to_asleep();
+    const IpAddress strange = IpAddress::v4({192, 0, 2, 200});
+    EXPECT_EQ(lines(trigger(strange)), (Lines{"stage_waking", "send_magic", "drop_held 192.0.2.200"}));
+    EXPECT_EQ(desk().awaited, Ips{});
+}
+
+TEST_F(Table, OwnerEventsOfAnotherGenerationOrHostAreIgnored) {
+    to_waking(a1);
+    for (const std::uint32_t other : {0U, generation() - 1, generation() + 1})
+        EXPECT_EQ(lines(table.on_owner(desk().id, other, PZ_EVENT_RELEASE, PZ_SIGN_IP, a1, now)), Lines{});
+    EXPECT_EQ(lines(table.on_owner(desk().id + 1, generation(), PZ_EVENT_RELEASE, PZ_SIGN_IP, a1, now)), Lines{});
+    EXPECT_EQ(lines(table.on_owner(desk().id, generation(), PZ_EVENT_TRIGGER, PZ_SIGN_IP, a1, now)), Lines{});
+    EXPECT_EQ(lines(table.on_owner(desk().id, generation(), PZ_EVENT_CONFLICT, PZ_SIGN_IP, a1, now)), Lines{});
+    EXPECT_EQ(state(), HostState::waking);
+}
+
+// ---- unreachable ---------------------------------------------------------------------------------------------------
+
+TEST_F(Table, AnUnreachableHostIsWokenAgainOnRequest) {
+    to_waking();
+    run_until(63s);
+    ASSERT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(table.in_care(), 1U);
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().wakes, 2U);
+    EXPECT_EQ(run_until(68s), with_probes({"64 send_magic", "66 send_magic"}, 63500ms, 68s, {a1}))
+        << "the back-off and the probes start anew";
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_REQUEST, a1)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(desk().last_wake_latency, 5s);
+}
+
+TEST_F(Table, ALateSignOfLifeOfAnUnreachableHostMakesItAwake) {
+    to_unreachable();
+    now += 1h;
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(desk().since_reason, "sign of life: ARP announcement");
+}
+
+TEST_F(Table, R32_DirectivesReachAnUnreachableHost) {
+    to_unreachable();
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
+    EXPECT_EQ(state(), HostState::arming);
+    ASSERT_TRUE(table.remove("desk", now).has_value());
+    add(config("desk", 1, {{a1}}));
+    to_unreachable();
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+}
+
+TEST_F(Table, APacketHeldJustAsTheHostBecameUnreachableIsDropped) {
+    to_unreachable();
+    EXPECT_EQ(lines(trigger(a1, true)), (Lines{"drop_held 192.0.2.1"}));
+    EXPECT_EQ(state(), HostState::unreachable);
+}
+
+// ---- remove --------------------------------------------------------------------------------------------------------
+
+TEST_F(Table, RemoveLeavesNothingFromAnyState) {
+    const auto remove_and_add = [&] {
+        EXPECT_EQ(lines(table.remove("desk", now)), (Lines{"forget", "drop_held"}));
+        EXPECT_EQ(table.size(), 0U);
+        EXPECT_EQ(table.find("desk"), nullptr);
+        EXPECT_EQ(table.next_deadline(), std::nullopt);
+        add(config("desk", 1, {{a1}, {a2}, {a6}}));
+    };
+    remove_and_add();
+    to_arming();
+    remove_and_add();
+    to_asleep();
+    remove_and_add();
+    to_waking(a1);
+    remove_and_add();
+    to_returning();
+    remove_and_add();
+    to_unreachable();
+    remove_and_add();
+}
+
+// ---- addresses that age --------------------------------------------------------------------------------------------
+
+class Ageing : public Table {
+protected:
+    void SetUp() override { add(config("desk", 1, {{a1}, {a2, false, 10s}, {a6, true, 20s}})); }
+};
+
+TEST_F(Ageing, AnAddressPastItsValidityIsNoLongerAnswered) {
+    to_arming();
+    EXPECT_EQ(run_until(100s),
+              (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce",
+                     "5 announce", "10 stop_answering 192.0.2.2", "10 drop_held 192.0.2.2", "10 notice address-expired",
+                     "20 stop_answering 2001:db8::1", "20 drop_held 2001:db8::1", "20 notice address-expired"}));
+    EXPECT_EQ(desk().expired, (Ips{a2, a6}));
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(table.next_deadline(), start + 245s);
+}
+
+TEST_F(Ageing, AnExpiryWhileArmingDoesNotShortenTheSilence) {
+    run_until(9s);
+    to_arming();
+    EXPECT_EQ(run_until(12s),
+              (Lines{"10 stop_answering 192.0.2.2", "10 drop_held 192.0.2.2", "10 notice address-expired", "12 serve",
+                     "12 probe 192.0.2.1", "12 probe 2001:db8::1", "12 announce"}));
+}
+
+TEST_F(Ageing, ItIsNotServedAtALaterSleepEither) {
+    run_until(15s);
+    EXPECT_EQ(table.next_deadline(), std::nullopt) << "an awake host looks after its addresses itself";
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"notice address-expired", "watch"}));
+    EXPECT_EQ(desk().expired, (Ips{a2}));
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"forget"}));
+    now = start + 17s;
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"watch"})) << "said once";
+    EXPECT_EQ(run_until(23s),
+              (Lines{"20 stop_answering 2001:db8::1", "20 drop_held 2001:db8::1", "20 notice address-expired",
+                     "20 serve", "20 probe 192.0.2.1", "20 announce", "22 announce"}));
+}
+
+TEST_F(Ageing, WithEveryAddressExpiredNobodyIsAskedForButMagicPacketsGoOn) {
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1, false, 3s}, {a6, true, 2s}}), lan, true, now).has_value());
+    to_arming();
+    EXPECT_EQ(run_until(3s), (Lines{"2 stop_answering 2001:db8::1", "2 drop_held 2001:db8::1",
+                                    "2 notice address-expired", "3 stop_answering 192.0.2.1", "3 drop_held 192.0.2.1",
+                                    "3 notice address-expired", "3 serve", "3 announce"}));
+    EXPECT_EQ(lines(trigger()), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(run_until(10s), (Lines{"4 send_magic", "6 send_magic", "10 send_magic"}));
+}
+
+TEST_F(Ageing, AWakingHostIsAskedForTheFirstAddressThatHasNotExpired) {
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1, false, 4s}, {a2, false, 6s}, {a6}}), lan, true, now).has_value());
+    to_waking();
+    EXPECT_EQ(run_until(6500ms),
+              (Lines{"3.5 probe 192.0.2.1", "4 stop_answering 192.0.2.1", "4 drop_held 192.0.2.1",
+                     "4 notice address-expired", "4 send_magic", "4 probe 192.0.2.2", "4.5 probe 192.0.2.2",
+                     "5 probe 192.0.2.2", "5.5 probe 192.0.2.2", "6 stop_answering 192.0.2.2", "6 drop_held 192.0.2.2",
+                     "6 notice address-expired", "6 send_magic", "6 probe 2001:db8::1", "6.5 probe 2001:db8::1"}));
+}
+
+TEST_F(Ageing, AReplyFromAnExpiredAddressIsNotASignOfLife) {
+    to_waking();
+    run_until(12s);
+    ASSERT_EQ(desk().expired, (Ips{a2}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a2)), Lines{});
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "forget"}));
+}
+
+TEST_F(Ageing, ConfiguringAgainStartsTheValidityAnew) {
+    to_asleep();
+    run_until(12s);
+    release(PZ_SIGN_IP, a1);
+    ASSERT_TRUE(table.set(HostConfig(desk().config), lan, true, now).has_value());
+    EXPECT_EQ(desk().expired, Ips{});
+    to_asleep();
+    EXPECT_EQ(run_until(22s), (Lines{"17 announce", "22 stop_answering 192.0.2.2", "22 drop_held 192.0.2.2",
+                                     "22 notice address-expired"}));
+}
+
+TEST_F(Ageing, APacketHeldForAnExpiredAddressIsDropped) {
+    to_waking(a2);
+    trigger(a1);
+    Lines expected = with_probes({"4 send_magic", "6 send_magic"}, 3500ms, 9500ms, {a2, a1});
+    for (const char* text : {"10 stop_answering 192.0.2.2", "10 drop_held 192.0.2.2", "10 notice address-expired",
+                             "10 send_magic", "10 probe 192.0.2.1"})
+        expected.emplace_back(text);
+    EXPECT_EQ(run_until(10s), expected);
+    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(lines(trigger(a2)), (Lines{"drop_held 192.0.2.2"}));
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Ageing, AnUnreachableHostsAddressesExpireToo) {
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1, false, 100s}}), lan, true, now).has_value());
+    to_unreachable();
+    EXPECT_EQ(table.next_deadline(), start + 100s);
+    EXPECT_EQ(run_until(100s),
+              (Lines{"100 stop_answering 192.0.2.1", "100 drop_held 192.0.2.1", "100 notice address-expired"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Ageing, TheLongestValidityDoesNotOverflow) {
+    ASSERT_TRUE(
+        table.set(config("desk", 1, {{a1, false, std::chrono::seconds(4'294'967'295)}}), lan, true, now).has_value());
+    to_asleep();
+    EXPECT_EQ(table.next_deadline(), start + 5s);
+    EXPECT_EQ(desk().expired, Ips{});
+}
+
+// ---- many hosts ----------------------------------------------------------------------------------------------------
+
+TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
+    constexpr std::uint32_t count = 65'536;
+    PresenceTable table{TableOptions{}};
+    for (std::uint32_t i = 0; i < count; ++i) {
+        HostConfig host;
+        host.name = fmt::format("h{}", i);
+        host.macs = {{{2, 0, 0, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8),
+                       static_cast<std::uint8_t>(i)}}};
+        host.addresses = {{IpAddress::v4({10, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)})}};
+        ASSERT_TRUE(table.set(std::move(host), lan, false, start).has_value());
+    }
+    EXPECT_EQ(table.size(), count);
+    HostConfig more = config("more", 1, {{IpAddress::v4({11, 0, 0, 1})}});
+    more.macs = {{{6, 0, 0, 0, 0, 1}}};
+    EXPECT_EQ(table.set(more, lan, false, start).error().code, Errc::limit);
+
+    for (std::uint32_t i = 0; i < count; ++i) // one each microsecond
+        ASSERT_TRUE(table.request_sleep(fmt::format("h{}", i), start + i * 1us).has_value());
+    EXPECT_EQ(table.in_care(), count);
+    std::size_t asked = 0;
+    const auto last_seen = [&](HostId) {
+        ++asked;
+        return Instant{};
+    };
+    EXPECT_EQ(table.tick(start + 3s - 1ns, last_seen).size(), 0U);
+    EXPECT_EQ(asked, 0U);
+    EXPECT_EQ(table.tick(start + 3s, last_seen).size(), 3U);
+    EXPECT_EQ(asked, 1U);
+    EXPECT_EQ(table.tick(start + 3s + 9us, last_seen).size(), 27U);
+    EXPECT_EQ(asked, 10U);
+    EXPECT_EQ(table.next_deadline(), start + 3s + 10us);
+    table.tick(start + 4s, last_seen);
+    EXPECT_EQ(asked, count);
+    EXPECT_EQ(table.tick(start + 4s, last_seen).size(), 0U);
+}
+
+// ---- a random walk -------------------------------------------------------------------------------------------------
+
+/// What the effects leave in the kernel and in the hold queue, and what the kernel then reports: with delays, twice,
+/// and in another order.
+class Walk {
+public:
+    explicit Walk(std::uint64_t seed) : random_(seed) {}
+
+    void steps(int count) {
+        for (int i = 0; i < count && !testing::Test::HasFailure(); ++i) {
+            SCOPED_TRACE(fmt::format("step {}", i));
+            step();
+            check();
+            if (i % 512 == 0)
+                check_unique();
+        }
+    }
+
+    /// Without new events everything comes to rest: nobody is on the way between states, nothing is held.
+    void settle() {
+        quiet_ = true;
+        for (int i = 0; i < 2000 && !testing::Test::HasFailure(); ++i) {
+            if (!pending_.empty())
+                report_one();
+            advance(200ms);
+            check();
+        }
+        EXPECT_TRUE(pending_.empty());
+        EXPECT_TRUE(held_.empty());
+        for (const std::string& name : table_.names()) {
+            const Host& host = *table_.find(name);
+            EXPECT_NE(host.state, HostState::arming) << name;
+            EXPECT_NE(host.state, HostState::waking) << name;
+            EXPECT_TRUE(host.awaited.empty()) << name;
+        }
+    }
+
+    std::map<std::string, int> seen_; // how often each transition and effect happened: the walk must reach them all
+
+private:
+    enum class Stage { arming, asleep, waking };
+    struct Kernel {
+        std::uint32_t generation = 0;
+        Stage stage = Stage::arming;
+        bool released = false; // live.released is the generation
+        std::set<IpAddress> answered;
+        Instant asked{}; // while waking: the last probe, or the wake
+    };
+    struct Event {
+        HostId host = 0;
+        std::uint32_t generation = 0;
+        int kind = 0;
+        pz_sign sign = PZ_SIGN_NONE;
+        std::optional<IpAddress> address;
+        bool magic_sent = false;
+    };
+
+    std::size_t roll(std::size_t below) { return std::uniform_int_distribution<std::size_t>(0, below - 1)(random_); }
+    bool chance(std::size_t percent) { return roll(100) < percent; }
+    std::string a_name() { return fmt::format("h{}", roll(12)); }
+
+    HostConfig a_config(std::string name) {
+        HostConfig out;
+        out.name = std::move(name);
+        // Few values, so that they collide between hosts.
+        for (std::size_t i = 0, n = 1 + roll(2); i < n; ++i)
+            out.macs.push_back({{2, 0, 0, 0, 0, static_cast<std::uint8_t>(roll(30) + 1)}});
+        for (std::size_t i = 0, n = 1 + roll(3); i < n; ++i) {
+            HostAddress address{IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(roll(40) + 1)})};
+            if (chance(30))
+                address.ip = IpAddress::v6(
+                    {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(roll(40))});
+            if (chance(20))
+                address.valid_for = std::chrono::seconds(1 + roll(300));
+            out.addresses.push_back(address);
+        }
+        if (chance(30))
+            out.identity = Identity::proxy;
+        return out;
+    }
+
+    void step() {
+        const std::size_t what = roll(100);
+        if (what < 3) {
+            const std::string name = a_name();
+            const Host* const before = table_.find(name);
+            const bool untouchable =
+                before != nullptr && (before->state != HostState::awake || !before->awaited.empty());
+            const auto set = table_.set(a_config(name), static_cast<SegmentId>(1 + roll(2)), chance(50), now_);
+            EXPECT_FALSE(set && untouchable);
+            if (set) {
+                EXPECT_LT(*set, max_hosts);
+            }
+        } else if (what < 4) {
+            apply(table_.remove(a_name(), now_));
+        } else if (what < 14) {
+            apply(table_.request_sleep(a_name(), now_));
+        } else if (what < 16) {
+            apply(table_.request_release(a_name(), now_));
+        } else if (what < 19) {
+            apply(table_.request_wake(a_name(), now_));
+        } else if (what < 40) {
+            a_client_packet();
+        } else if (what < 60) {
+            an_owner_frame();
+        } else if (what < 64) {
+            junk();
+        } else if (what < 82) {
+            if (!pending_.empty())
+                report_one();
+        } else if (what < 99) {
+            advance(Duration(static_cast<std::int64_t>(roll(800)) * 1ms));
+        } else {
+            advance(Duration(static_cast<std::int64_t>(roll(chance(20) ? 900 : 100)) * 1s));
+        }
+    }
+
+    /// A packet to an address that the kernel answers for: held by the trigger thread, reported some time later.
+    void a_client_packet() {
+        if (kernel_.empty())
+            return;
+        auto it = kernel_.begin();
+        std::advance(it, roll(kernel_.size()));
+        const auto& [id, kernel] = *it;
+        if (kernel.released || kernel.answered.empty())
+            return;
+        auto address = kernel.answered.begin();
+        std::advance(address, roll(kernel.answered.size()));
+        Event event{id, kernel.generation, PZ_EVENT_TRIGGER, PZ_SIGN_NONE, std::nullopt, chance(50)};
+        if (chance(80)) {
+            held_.emplace(id, *address);
+            event.address = *address;
+        }
+        pending_.push_back(event);
+    }
+
+    void an_owner_frame() {
+        const std::vector<std::string> names = table_.names();
+        if (names.empty())
+            return;
+        const Host& host = *table_.find(names[roll(names.size())]);
+        const auto found = kernel_.find(host.id);
+        if (found == kernel_.end())
+            return;
+        if (found->second.stage != Stage::arming && chance(60))
+            return; // sleepers speak less than hosts that are falling asleep
+        Kernel& kernel = found->second;
+        const auto sign = static_cast<pz_sign>(1 + roll(9));
+        last_seen_[host.id] = now_;
+        Event event{host.id, kernel.generation, PZ_EVENT_RELEASE, sign, std::nullopt, false};
+        if (chance(80))
+            event.address = host.config.addresses[roll(host.config.addresses.size())].ip;
+        if (kernel.stage == Stage::arming) {
+            if (sign != PZ_SIGN_ARP_PROBE && sign != PZ_SIGN_DAD)
+                return;
+            kernel.released = true;
+        } else if (sign == PZ_SIGN_REPLY && kernel.stage == Stage::asleep) {
+            if (!kernel.released && chance(30))
+                nic_answers_.insert(kernel.generation);
+            return;
+        } else if (sign == PZ_SIGN_REPLY && nic_answers_.contains(kernel.generation)) {
+            return; // the daemon withholds it
+        } else if (sign == PZ_SIGN_REPLY) {
+            event.kind = PZ_EVENT_PROOF;
+        } else if (!kernel.released) {
+            kernel.released = true;
+        } else if (kernel.stage == Stage::waking) {
+            event.kind = PZ_EVENT_PROOF;
+        } else {
+            return;
+        }
+        pending_.push_back(event);
+        if (chance(10))
+            pending_.push_back(event);
+    }
+
+    /// Events that the kernel would not send.
+    void junk() {
+        const auto id = static_cast<HostId>(roll(14));
+        const Host* const host = table_.get(id);
+        const std::uint32_t generation =
+            host != nullptr && chance(50) ? host->generation : static_cast<std::uint32_t>(roll(100));
+        std::optional<IpAddress> address;
+        if (chance(50))
+            address = IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(roll(40) + 1)});
+        if (host != nullptr && chance(30)) {
+            address = host->config.addresses[roll(host->config.addresses.size())].ip;
+            on_owner({id, host->generation, PZ_EVENT_PROOF, PZ_SIGN_REPLY, address, false});
+        } else if (chance(50)) {
+            on_trigger({id, generation, PZ_EVENT_TRIGGER, PZ_SIGN_NONE, address, chance(50)});
+        } else {
+            on_owner({id, generation, static_cast<int>(1 + roll(6)), static_cast<pz_sign>(roll(11)), address, false});
+        }
+    }
+
+    void report_one() {
+        // Mostly in order.
+        const std::size_t which = chance(80) ? 0 : roll(pending_.size());
+        const Event event = pending_[which];
+        pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(which));
+        event.kind == PZ_EVENT_TRIGGER ? on_trigger(event) : on_owner(event);
+    }
+    void on_trigger(const Event& event) {
+        apply(table_.on_trigger(event.host, event.generation, event.address, event.magic_sent, now_));
+    }
+    void on_owner(const Event& event) {
+        const bool proves =
+            event.address &&
+            (event.sign == PZ_SIGN_ARP_REQUEST || event.sign == PZ_SIGN_ARP_ANNOUNCEMENT || event.sign == PZ_SIGN_ND ||
+             event.sign == PZ_SIGN_IP ||
+             (event.kind == PZ_EVENT_PROOF && event.sign != PZ_SIGN_ARP_PROBE && event.sign != PZ_SIGN_DAD));
+        if (proves)
+            proven_.insert({event.generation, *event.address});
+        const Host* const host = table_.get(event.host);
+        const bool reply = host != nullptr && host->generation == event.generation && event.generation != 0 &&
+                           event.kind == PZ_EVENT_PROOF && event.sign == PZ_SIGN_REPLY;
+        const HostState before = host != nullptr ? host->state : HostState::awake;
+        const Ips answerable = host != nullptr ? served(*host) : Ips{};
+        const bool answers = before == HostState::waking && event.address &&
+                             std::ranges::find(answerable, *event.address) != answerable.end();
+        const Effects effects = table_.on_owner(event.host, event.generation, static_cast<pz_event_kind>(event.kind),
+                                                event.sign, event.address, now_);
+        if (reply && before != HostState::awake) {
+            EXPECT_EQ(host->state, answers ? HostState::awake : before) << "a reply while " << to_string(before);
+            EXPECT_EQ(effects.empty(), !answers);
+            ++seen_[fmt::format("{} while {}", answers ? "reply" : "idle reply", to_string(before))];
+        }
+        apply(effects);
+    }
+
+    void advance(Duration by) {
+        const Instant until = now_ + by;
+        while (table_.next_deadline() && *table_.next_deadline() <= until) {
+            now_ = std::max(now_, *table_.next_deadline());
+            if (!quiet_ && chance(5))
+                now_ = std::min(until, now_ + 3s); // a late tick
+            tick();
+            if (testing::Test::HasFailure())
+                return;
+        }
+        now_ = until;
+        tick();
+    }
+    void tick() {
+        apply(table_.tick(now_, [this](HostId id) {
+            EXPECT_EQ(table_.get(id)->state, HostState::arming);
+            return chatty_.contains(table_.get(id)->generation) ? now_ - 1s : last_seen_[id];
+        }));
+        if (const auto due = table_.next_deadline()) {
+            EXPECT_GT(*due, now_);
+        }
+    }
+
+    void apply(const Result<Effects>& effects) {
+        if (effects)
+            apply(*effects);
+    }
+    void apply(const Effects& effects) {
+        for (const Effect& effect : effects) {
+            SCOPED_TRACE(fmt::format("host {}: {}", effect.host, line(effect)));
+            ++seen_[std::string(word(effect.kind))];
+            apply(effect);
+        }
+        check_probes(effects);
+    }
+    /// Who is asked for what, and where among the other effects.
+    void check_probes(const Effects& effects) {
+        std::map<HostId, Ips> asked;
+        for (const Effect& effect : effects)
+            if (effect.kind == Kind::probe)
+                asked[effect.host].push_back(*effect.address);
+        for (const auto& [id, ips] : asked) {
+            const Host& host = *table_.get(id);
+            SCOPED_TRACE(fmt::format("host {} is {}", id, to_string(host.state)));
+            switch (host.state) {
+            case HostState::awake:
+                for (const IpAddress& ip : ips)
+                    EXPECT_NE(std::ranges::find(host.awaited, ip), host.awaited.end()) << "nobody waits for it";
+                break;
+            case HostState::asleep:
+                ++seen_["base line"];
+                break; // below
+            case HostState::waking:
+                ++seen_[host.awaited.empty() ? "probe for nobody" : "probe for a packet"];
+                EXPECT_EQ(ips, host.awaited.empty() ? Ips{served(host).front()} : host.awaited);
+                EXPECT_GE(now_ - kernel_.at(id).asked, 500ms) << "too early";
+                kernel_.at(id).asked = now_;
+                break;
+            case HostState::arming:
+            case HostState::unreachable:
+                ADD_FAILURE() << "asked";
+                break;
+            }
+        }
+        for (std::size_t i = 0; i < effects.size(); ++i) {
+            const Host* const host = table_.get(effects[i].host);
+            if (effects[i].kind != Kind::serve || host->state != HostState::asleep)
+                continue;
+            Lines expected;
+            for (const IpAddress& ip : served(*host))
+                expected.push_back("probe " + ip.to_string());
+            expected.emplace_back("announce");
+            Lines after;
+            for (std::size_t j = i + 1; j < effects.size() && effects[j].host == host->id; ++j)
+                after.push_back(line(effects[j]));
+            EXPECT_EQ(after, expected);
+        }
+    }
+    static Ips served(const Host& host) {
+        Ips out;
+        for (const HostAddress& address : host.config.addresses)
+            if (std::ranges::find(host.expired, address.ip) == host.expired.end())
+                out.push_back(address.ip);
+        return out;
+    }
+    void apply(const Effect& effect) {
+        const Host* const host = table_.get(effect.host);
+        const auto found = kernel_.find(effect.host);
+        Kernel* const kernel = found == kernel_.end() ? nullptr : &found->second;
+        switch (effect.kind) {
+        case Kind::watch:
+            ASSERT_NE(host, nullptr);
+            ASSERT_EQ(kernel, nullptr) << "something of an earlier care is still there";
+            for (const auto& [id, address] : held_)
+                EXPECT_TRUE(id != effect.host || host->state == HostState::awake || is_pending(id, address))
+                    << "a packet of an earlier care is still held";
+            if (host->state == HostState::arming) {
+                EXPECT_GT(host->generation, last_generation_);
+                last_generation_ = host->generation;
+                if (chance(10))
+                    chatty_.insert(host->generation);
+            }
+            kernel_[effect.host] =
+                Kernel{host->generation, Stage::arming, released_.contains(host->generation), {}, {}};
+            break;
+        case Kind::serve: {
+            ASSERT_NE(kernel, nullptr) << "not watched before";
+            ASSERT_TRUE(kernel->answered.empty());
+            for (const IpAddress& ip : served(*host))
+                kernel->answered.insert(ip);
+            kernel->stage = Stage::asleep;
+            break;
+        }
+        case Kind::stage_waking:
+            ASSERT_NE(kernel, nullptr);
+            kernel->stage = Stage::waking;
+            kernel->asked = now_;
+            break;
+        case Kind::stop_answering:
+            ASSERT_NE(kernel, nullptr);
+            if (effect.address)
+                kernel->answered.erase(*effect.address);
+            else
+                kernel->answered.clear();
+            break;
+        case Kind::forget:
+            if (kernel != nullptr && kernel->released)
+                released_.insert(kernel->generation);
+            kernel_.erase(effect.host);
+            break;
+        case Kind::announce:
+        case Kind::refresh_switch:
+            ASSERT_NE(kernel, nullptr) << "a frame in the name of a host that is not in care";
+            EXPECT_EQ(kernel->stage, Stage::asleep);
+            EXPECT_EQ(host->state, HostState::asleep);
+            if (effect.kind == Kind::refresh_switch) {
+                EXPECT_EQ(host->identity, Identity::host);
+            }
+            break;
+        case Kind::send_magic:
+            ASSERT_NE(host, nullptr);
+            EXPECT_NE(host->state, HostState::asleep);
+            break;
+        case Kind::probe:
+            ASSERT_NE(kernel, nullptr) << "nobody listens for the reply";
+            ASSERT_TRUE(effect.address.has_value());
+            EXPECT_EQ(kernel->stage, host->state == HostState::asleep ? Stage::asleep : Stage::waking)
+                << "the reply would be taken for another";
+            EXPECT_EQ(kernel->answered.contains(*effect.address), host->state != HostState::awake);
+            break;
+        case Kind::deliver:
+            ASSERT_TRUE(effect.address.has_value());
+            EXPECT_TRUE(kernel == nullptr || kernel->answered.empty()) << "the packet would come back";
+            EXPECT_TRUE(proven_.contains({host->generation, *effect.address}))
+                << "delivered before its address was proven";
+            held_.erase({effect.host, *effect.address});
+            break;
+        case Kind::drop_held:
+            if (effect.address) {
+                held_.erase({effect.host, *effect.address});
+            } else {
+                std::erase_if(held_, [&](const auto& packet) { return packet.first == effect.host; });
+            }
+            break;
+        case Kind::notice:
+            EXPECT_FALSE(effect.text.empty());
+            ++seen_[effect.text.substr(0, effect.text.find(':'))];
+            break;
+        }
+    }
+
+    void check() {
+        for (const auto& [id, kernel] : kernel_) {
+            const Host* const host = table_.get(id);
+            ASSERT_NE(host, nullptr) << "host " << id << " is gone but not forgotten";
+            EXPECT_EQ(kernel.generation, host->generation);
+        }
+        for (const std::string& name : table_.names()) {
+            const Host& host = *table_.find(name);
+            SCOPED_TRACE(fmt::format("{} is {}", name, to_string(host.state)));
+            ++seen_[std::string(to_string(host.state))];
+            const auto found = kernel_.find(host.id);
+            if (host.state == HostState::awake && host.awaited.empty()) {
+                EXPECT_EQ(found, kernel_.end());
+                continue;
+            }
+            ASSERT_NE(found, kernel_.end());
+            const Kernel& kernel = found->second;
+            const Ips listed = served(host);
+            const std::set<IpAddress> answerable(listed.begin(), listed.end());
+            switch (host.state) {
+            case HostState::awake:
+                ++seen_["returning"];
+                EXPECT_EQ(kernel.stage, Stage::waking);
+                EXPECT_TRUE(kernel.answered.empty());
+                break;
+            case HostState::arming:
+                EXPECT_EQ(kernel.stage, Stage::arming);
+                EXPECT_TRUE(kernel.answered.empty());
+                break;
+            case HostState::asleep:
+                EXPECT_EQ(kernel.stage, Stage::asleep);
+                EXPECT_EQ(kernel.answered, answerable);
+                EXPECT_TRUE(host.awaited.empty());
+                break;
+            case HostState::waking:
+                EXPECT_EQ(kernel.stage, Stage::waking);
+                EXPECT_EQ(kernel.answered, answerable);
+                EXPECT_TRUE(answerable.empty() || now_ - kernel.asked < 500ms) << "not asked in time";
+                break;
+            case HostState::unreachable:
+                EXPECT_TRUE(kernel.answered.empty());
+                EXPECT_TRUE(host.awaited.empty());
+                break;
+            }
+            for (const IpAddress& ip : host.awaited)
+                EXPECT_NE(std::ranges::find(host.config.addresses, ip, &HostAddress::ip), host.config.addresses.end());
+        }
+        // No packet is left behind: its trigger is on the way, or its host waits for its address.
+        for (const auto& [id, address] : held_) {
+            const Host* const host = table_.get(id);
+            EXPECT_TRUE((host != nullptr && std::ranges::find(host->awaited, address) != host->awaited.end()) ||
+                        is_pending(id, address))
+                << "host " << id << " " << address.to_string();
+        }
+    }
+
+    bool is_pending(HostId id, const IpAddress& address) const {
+        return std::ranges::any_of(pending_, [&](const Event& event) {
+            return event.kind == PZ_EVENT_TRIGGER && event.host == id && event.address == address;
+        });
+    }
+    void check_unique() {
+        std::set<std::pair<SegmentId, MacAddress>> macs;
+        std::set<std::pair<SegmentId, IpAddress>> addresses;
+        std::set<HostId> ids;
+        for (const std::string& name : table_.names()) {
+            const Host& host = *table_.find(name);
+            EXPECT_TRUE(ids.insert(host.id).second);
+            EXPECT_LT(host.id, max_hosts);
+            for (const MacAddress& mac : host.config.macs)
+                EXPECT_TRUE(macs.insert({host.segment, mac}).second) << mac.to_string();
+            for (const HostAddress& address : host.config.addresses)
+                EXPECT_TRUE(addresses.insert({host.segment, address.ip}).second) << address.ip.to_string();
+        }
+    }
+
+    static constexpr std::uint32_t max_hosts = 9;
+    PresenceTable table_{TableOptions{.max_hosts = max_hosts}};
+    Instant now_ = start;
+    bool quiet_ = false;
+    std::mt19937_64 random_;
+    std::map<HostId, Kernel> kernel_;
+    std::set<std::uint32_t> released_; // generations that the kernel released and then forgot
+    std::set<std::uint32_t> chatty_; // generations in which the owner never falls silent
+    std::set<std::uint32_t> nic_answers_; // generations in which the NIC answers by itself
+    std::map<HostId, Instant> last_seen_;
+    std::set<std::pair<HostId, IpAddress>> held_;
+    std::set<std::pair<std::uint32_t, IpAddress>> proven_;
+    std::deque<Event> pending_;
+    std::uint32_t last_generation_ = 0;
+};
+
+TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
+    std::map<std::string, int> seen;
+    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+        SCOPED_TRACE(fmt::format("seed {}", seed));
+        Walk walk(seed);
+        walk.steps(25'000);
+        if (testing::Test::HasFailure())
+            return;
+        walk.settle();
+        for (const auto& [what, count] : walk.seen_)
+            seen[what] += count;
+    }
+    for (const char* what : {"awake",
+                             "arming",
+                             "asleep",
+                             "waking",
+                             "unreachable",
+                             "returning",
+                             "watch",
+                             "serve",
+                             "stage_waking",
+                             "stop_answering",
+                             "forget",
+                             "announce",
+                             "refresh_switch",
+                             "send_magic",
+                             "probe",
+                             "deliver",
+                             "drop_held",
+                             "sleep-abandoned",
+                             "address-not-back",
+                             "address-expired",
+                             "base line",
+                             "probe for nobody",
+                             "probe for a packet",
+                             "reply while waking",
+                             "idle reply while waking",
+                             "idle reply while asleep",
+                             "idle reply while unreachable",
+                             "idle reply while arming"})
+        EXPECT_GT(seen[what], 20) << what << " was hardly reached: the walk proves nothing about it";
+}
+
+} // namespace
+} // namespace pz
