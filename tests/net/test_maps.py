@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pinned maps as an operator reads them: docs/maps.md against bpftool."""
+
+import json
+import re
+from pathlib import Path
+
+from case import sleeper, test
+from netns import run
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "maps.md"
+DOCUMENTED = re.compile(r"```\n(bpftool map [^\n]*)\n([\[{][^\n]*)\n```")
+
+
+def shape(value):
+    """Names and nesting, without the numbers; a list is as its first entry."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+@test("bpftool")
+def every_pinned_map_dumps_as_documented(lan):
+    proxy = sleeper(lan, "--wake", "tcp/22")
+    shown = set()
+    for command, sample in DOCUMENTED.findall(PAGE.read_text()):
+        name = re.search(r"/maps/(\w+)", command).group(1)
+        arguments = command.replace("/sys/fs/bpf/proxzzy/default", str(proxy.pins)).split()
+        printed = json.loads(run([arguments[0], "-j", *arguments[1:]]).stdout)
+        entries = printed if isinstance(printed, list) else [printed]
+        readable = [entry["formatted"] for entry in entries]
+        got = readable if isinstance(printed, list) else readable[0]
+        assert shape(got) == shape(json.loads(sample)), f"{command} prints {got}, documented is {sample}"
+        shown.add(name)
+    index = json.loads(run(["bpftool", "-j", "map", "dump", "pinned", f"{proxy.pins}/maps/pz_index4_v1"]).stdout)
+    keys = [entry["formatted"]["key"]["address"] for entry in index]
+    assert keys == [[int(octet) for octet in lan.host.ip4.split(".")]], f"the table of IPv4 addresses has {keys}"
+    pinned = {path.name for path in (proxy.pins / "maps").iterdir()}
+    rings = {"pz_triggers_v1", "pz_overheard_v1"}  # have no dump
+    assert pinned == shown | rings, f"pinned and not documented, or the reverse: {pinned ^ (shown | rings)}"

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it.  Narrated, with timings."""
+
+import argparse
+import signal
+import sys
+import time
+
+from lan import Lan, REPOSITORY
+from netns import Failed
+from proxy import Proxy, program
+
+NAME = "lab"
+RESUME = 1.5  # seconds that the lab's host needs from the Magic Packet to its link
+
+
+class Story:
+    def __init__(self):
+        self.begin = time.monotonic()
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.begin:6.2f} s] {text}", flush=True)
+
+    def check(self, holds, text, otherwise=""):
+        """A sentence of the story, and whether it is true."""
+        if not holds:
+            raise AssertionError(f"it is not so that {text}" + (f": {otherwise}" if otherwise else ""))
+        self.say(f"  {text}")
+
+
+def asks(story, lan, proxy):
+    """What the client asks of the sleeping host is answered in its name."""
+    client, host = lan.client, lan.host
+    since = time.monotonic()
+    client.flush_neighbours()
+
+    def peer(what, *argv, expect=0):
+        story.say(f"the client: {' '.join(argv)}")
+        done = client.run(*argv, check=False)
+        story.check(done.returncode == expect, what, f"exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    out = peer("is answered", "arping", "-c", "1", "-I", "eth0", host.ip4)
+    story.check(host.mac.upper() in out, f"with the host's MAC, {host.mac}", out)
+    peer("learns that the address is taken", "arping", "-D", "-c", "1", "-I", "eth0", host.ip4, expect=1)
+    for address in (host.ip6, host.ll):
+        out = peer("is answered", "ndisc6", "-1", "-q", address, "eth0")
+        story.check(out.strip().lower() == host.mac, "with the host's MAC", out)
+    for address in (host.ip4, host.ip6):
+        out = peer("is answered", "ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", address)
+        story.say("  " + next(line for line in out.splitlines() if line.startswith("rtt")))
+        mac = client.neighbour(address).get("lladdr")
+        story.check(mac == host.mac, f"by {host.mac}, says the client's neighbour table", mac)
+    story.check(proxy.state() == "asleep" and not host.awake and not host.magic(since),
+                "and all the while the host slept: its link is down, nobody woke it")
+
+
+def connects(story, lan, proxy, address, port):
+    """One connect() to the sleeping host wakes it and completes."""
+    client, host = lan.client, lan.host
+    story.say(f"the client connects to {address} port {port}, with one connect()")
+    started, connected = client.connect(address, port)
+    up = host.wait_up(since=started)
+    magic = host.magic(started)[0]
+    usable = host.wait_usable(address, started)
+    story.say(f"  {magic['t'] - started:.3f} s: the sleeper's card has a Magic Packet from {magic['src']}")
+    story.say(f"  {up - started:.3f} s: the host is up")
+    if ":" in address:
+        story.say(f"  {usable - started:.3f} s: and {address} is past duplicate address detection")
+    story.check(connected - usable < 1, f"{connected - started:.3f} s: that connection is there, and it works: "
+                f"{connected - usable:.3f} s after the host could use the address", f"{connected - usable:.3f} s")
+    proxy.wait_state("awake")
+    story.say("  proxzzy has let go: the host is awake")
+
+
+def keeps(story, lan):
+    """The host has its addresses back, and nobody disputes them."""
+    host = lan.host
+    host.wait_settled()
+    story.check(True, f"the host has {', '.join(host.own_addresses)}, all past duplicate address detection")
+    done = host.run("arping", "-D", "-c", "2", "-w", "3", "-I", "eth0", host.ip4, check=False)
+    story.check(done.returncode == 0, f"arping -D {host.ip4} on the host: nobody else answers for it", done.stdout)
+
+
+def sleeps(story, lan, proxy):
+    story.say("the host hands over to proxzzy and suspends")
+    proxy.put_to_sleep(lan.host)
+    story.check(not lan.host.awake, "its link is down; after 3 s of silence proxzzy stands in for it")
+
+
+def tell(story, lan, proxy):
+    host = lan.host
+    story.say(f"a LAN: client {lan.client.ip4}, gateway {lan.gateway.ip4}, host {host.ip4} {host.ip6} ({host.mac})")
+    wire = lan.segments[0].gateway_port()
+    proxy.start()
+    proxy.add(lan.host)
+    served = ", ".join(f"{i['name']} ({i['mode']})" for i in proxy.interfaces_status())
+    story.say(f"proxzzyd serves {served}")
+    lan.client.run("ping", "-n", "-c", "1", lan.host.ip4)
+    lan.client.run("ping", "-n", "-c", "1", lan.host.ip6)
+    story.say("the client knows the awake host, and the switch knows its port")
+
+    sleeps(story, lan, proxy)
+    connects(story, lan, proxy, lan.host.ip4, 22)
+    keeps(story, lan)
+    sleeps(story, lan, proxy)
+    asks(story, lan, proxy)
+    connects(story, lan, proxy, lan.host.ip6, 80)
+    keeps(story, lan)
+
+    objections = wire.malformed(lan.folder / "gateway.pcap")
+    story.check(not objections, f"tshark finds nothing wrong in the {len(wire.seen)} frames that the gateway sent",
+                "\n".join(objections))
+
+
+def how_to_play(lan, proxy):
+    ctl = f"{program('proxzzyctl').relative_to(REPOSITORY)} --control {proxy.control}"
+    return f"""
+The LAN is up.  Try, as root:
+  {ctl} hosts
+  {ctl} stats
+  {ctl} host sleep sleeper && ip -n {lan.host.ns.name} link set eth0 down
+  nsenter --net=/run/netns/{lan.client.ns.name} arping -I eth0 {lan.host.ip4}
+  nsenter --net=/run/netns/{lan.client.ns.name} nc {lan.host.ip4} 22
+  tail -f {lan.host.nic.path}         what the sleeper's card sees
+  tail -f {proxy.log}
+  scripts/lab --down"""
+
+
+def main():
+    options = argparse.ArgumentParser(prog="scripts/lab", description=__doc__)
+    choice = options.add_mutually_exclusive_group()
+    choice.add_argument("--keep", action="store_true", help="leave the LAN up, to play in")
+    choice.add_argument("--down", action="store_true", help="remove a LAN that was kept")
+    args = options.parse_args()
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if args.down:
+            Lan(NAME).remove()
+            return 0
+        story = Story()
+        with Lan(NAME, resume=RESUME, keep=args.keep) as lan:
+            proxy = Proxy(lan)
+            tell(story, lan, proxy)
+            if args.keep:
+                print(how_to_play(lan, proxy))
+                return 0
+        story.say("the story holds, and everything is removed")
+    except (AssertionError, Failed, OSError) as error:
+        print(f"scripts/lab: the story does not hold: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
