@@ -296,7 +296,8 @@ PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
 		return 0;
 	report.host = claimed->host;
 	report.generation = claimed->generation;
-	pz_emit(ctx, p, &report);
+	if (pz_take_conflict(live, now))
+		pz_emit(ctx, p, &report);
 	return 1;
 }
 
@@ -365,9 +366,7 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	    policy->stage < PZ_STAGE_ASLEEP)
 		return pz_pass(p, PZ_REASON_RELEASED);
 	p->host = index->host;
-	p->generation = index->generation;
 	p->index_flags = index->flags;
-	p->stage = policy->stage;
 	p->echo = policy->echo;
 	pz_copy_mac(p->answer_mac, index->mac);
 	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))

@@ -31,8 +31,8 @@ struct pz_packet {
 	__u32 status;  /* enum pz_reason that the headers failed with; PZ_REASON_NOBODY = none */
 	__u32 reason;  /* enum pz_reason of the verdict */
 	__u32 segment; /* from here on found by the hosts stage */
-	__u32 host;
-	__u32 generation; /* up to here */
+	__u32 host;    /* up to here */
+	__u32 pad;
 	__u16 l3_offset;
 	__u16 l4_offset;
 	__u16 l4_length; /* by the IP header */
@@ -48,7 +48,7 @@ struct pz_packet {
 	__u8 target[16]; /* ARP and ND: the address that the message is about; else the destination */
 	__u8 destination_mac[6];
 	__u8 icmp_type;
-	__u8 pad;
+	__u8 pad2;
 	__u8 source_mac[6];
 	__u8 magic_port;    /* group UDP to a port where Magic Packets are looked for */
 	__u8 target_family; /* enum pz_family */
@@ -56,10 +56,10 @@ struct pz_packet {
 	__u8 nd_flags;      /* NA: first byte of the flags */
 	__u8 index_flags;   /* enum pz_index_flag; from here on of the target's host */
 	__u8 answer_mac[6];
-	__u8 stage; /* enum pz_stage */
-	__u8 echo;  /* enum pz_echo_mode */
+	__u8 echo; /* enum pz_echo_mode */
+	__u8 pad3;
 	__u8 own_mac[6];
-	__u8 pad2[2];
+	__u8 pad4[2];
 };
 
 #define PZ_CONTINUE (-1)
@@ -94,11 +94,6 @@ PZ_INLINE void pz_copy16(void *to, const void *from)
 {
 	PZ_U64(to) = PZ_U64(from);
 	PZ_U64(to + 8) = PZ_U64(from + 8);
-}
-
-PZ_INLINE int pz_same16(const void *a, const void *b)
-{
-	return PZ_U64(a) == PZ_U64(b) && PZ_U64(a + 8) == PZ_U64(b + 8);
 }
 
 /* Returns PZ_CONTINUE for a frame whose headers fail a check: the stages decide by `status` what that means. */

@@ -42,7 +42,7 @@ PZ_INLINE void *pz_reply_frame(struct xdp_md *ctx, struct pz_packet *p, const __
 {
 	__u64 l3_offset = p->l3_offset;
 
-	if (p->length != ctx->data_end - ctx->data)
+	if (!pz_at(ctx, (__u64)p->length - 1, 1))
 		return NULL; /* part of the frame lies outside the linear area */
 	if (pz_move_start(ctx, p, (int)p->length - (int)(l3_offset + l3_length)))
 		return NULL;

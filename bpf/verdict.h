@@ -130,6 +130,17 @@ PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *po
 	return 1;
 }
 
+/* One conflict event for a host in each interval, so that a flood of claims costs others nothing. */
+#define PZ_CONFLICT_INTERVAL_NS 100000000ULL
+
+PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
+{
+	if (live->last_conflict_ns && now - live->last_conflict_ns < PZ_CONFLICT_INTERVAL_NS)
+		return 0;
+	live->last_conflict_ns = now;
+	return 1;
+}
+
 PZ_INLINE void pz_mark_lost(struct pz_live *live)
 {
 	__sync_fetch_and_add(&live->lost, 1);

@@ -23,12 +23,6 @@ constexpr std::array<std::string_view, PZ_REASON_COUNT> reason_names = {
 #undef PZ_TEST_NAME
 };
 
-std::uint64_t monotonic_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 std::uint64_t little_endian(ByteView bytes) {
     std::uint64_t value = 0;
     for (auto i = bytes.size(); i-- > 0;)
@@ -143,6 +137,12 @@ std::string compare(const Event& event, const ExpectedEvent& want, const Host& h
 }
 
 } // namespace
+
+std::uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
 
 std::string_view reason_name(std::uint32_t reason) {
     return reason < reason_names.size() ? reason_names[reason] : "no such reason";

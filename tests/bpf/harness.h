@@ -59,6 +59,9 @@ struct Event {
     std::size_t record_size; // PZ_EVENT_SMALL_SIZE or PZ_EVENT_LARGE_SIZE
 };
 
+/// CLOCK_MONOTONIC, as in events and pz_live.
+std::uint64_t monotonic_ns();
+
 struct Outcome {
     std::uint32_t verdict = 0;
     Bytes frame;

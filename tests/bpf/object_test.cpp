@@ -62,7 +62,7 @@ const std::vector<Layout>& layouts() {
         PZ_LAYOUT(3, pz_rule, port, protocol, action),
         PZ_LAYOUT(10, pz_policy, generation, stage, echo, flags, rule_count, event_interval_us, event_burst, secureon,
                   pad, rules),
-        PZ_LAYOUT(5, pz_live, released, lost, last_seen_ns, last_trigger_ns, event_due_ns),
+        PZ_LAYOUT(6, pz_live, released, lost, last_seen_ns, last_trigger_ns, event_due_ns, last_conflict_ns),
         PZ_LAYOUT(1, pz_filter_word, bits),
         PZ_LAYOUT(5, pz_daemon, abi_version, pid, heartbeat_ns, answer_without_daemon_ns, magic_ports),
         PZ_LAYOUT(1, pz_counter, frames),

@@ -520,13 +520,36 @@ TEST_F(OwnerTest, AdvertisementThatClaimsAHeldAddressIsAConflict) {
         group / to_all / Na{.solicited = false},
         group / to_all / Ext{} / Na{.solicited = false} / target_lla(stranger_mac),
     };
-    for (const auto& packet : claims)
+    for (const auto& packet : claims) {
+        kernel().put_live(Host{}.id, {}); // as if no claim had been reported yet
         check(packet, {.verdict = XDP_PASS,
                        .reasons = {PZ_REASON_CONFLICT},
                        .overheard = {{.kind = PZ_EVENT_CONFLICT,
                                       .reason = PZ_REASON_CONFLICT,
                                       .address = host_ip6(),
                                       .mac = stranger_mac}}});
+    }
+}
+
+TEST_F(OwnerTest, AFloodOfClaimsIsReportedOnceInAWhile) {
+    const auto packet = Ether{.destination = broadcast_mac, .source = stranger_mac} / claim(1, host_ip4);
+    constexpr std::uint64_t interval = 100'000'000;
+    const auto begin = monotonic_ns();
+    std::size_t events = 0;
+    for (int i = 0; i < 20; i++) {
+        const auto outcome = kernel().run(packet.bytes());
+        EXPECT_EQ(outcome.verdict, XDP_PASS);
+        EXPECT_EQ(outcome.counted, (std::map<std::uint32_t, std::uint64_t>{{PZ_REASON_CONFLICT, 1}})) << "all counted";
+        events += outcome.overheard.size();
+    }
+    EXPECT_GE(events, 1U);
+    EXPECT_LE(events, 2 + (monotonic_ns() - begin) / interval);
+
+    auto live = kernel().live(Host{}.id);
+    EXPECT_GT(live.last_conflict_ns, 0U);
+    live.last_conflict_ns = monotonic_ns() - 2 * interval;
+    kernel().put_live(Host{}.id, live);
+    EXPECT_EQ(kernel().run(packet.bytes()).overheard.size(), 1U);
 }
 
 TEST_F(OwnerTest, R36_InvalidAdvertisementsAreNoConflict) {

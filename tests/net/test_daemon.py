@@ -4,7 +4,7 @@
 import os
 import signal
 
-from case import arp_replies, connect_and_check, sleeper, test
+from case import arp_replies, assert_keeps_addresses, connect_and_check, sleeper, test
 from frames import arp_request
 from lan import wait_until
 from netns import run
@@ -140,6 +140,7 @@ def what_cannot_be_served_is_refused_in_one_line(lan):
 @test("setpriv")
 def without_privilege_the_daemon_says_so(lan):
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    before = traces(lan)
     folder = lan.folder / "nobody"
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
@@ -151,6 +152,12 @@ def without_privilege_the_daemon_says_so(lan):
     text = (done.stdout + done.stderr).strip()
     assert done.returncode == 1 and len(text.splitlines()) == 1, f"exit {done.returncode}: {text}"
     assert any(word in text for word in ("CAP_", "root", "privilege", "permitted")), text
+    # root without capabilities gets as far as the programs
+    bare = ["setpriv", "--bounding-set=-all,+dac_override", "--inh-caps=-all"]
+    done = lan.gateway_ns.run(*bare, program("proxzzyd"), "--interface", "lan0", "--control", folder / "x.sock",
+                              "--bpffs", lan.bpffs / "proxzzy", check=False, timeout=20)
+    assert done.returncode == 1 and "CAP_BPF" in done.stderr, f"exit {done.returncode}: {done.stderr}"
+    assert_nothing_left(lan, before)
 
 
 @test("arping", segments=2)
@@ -208,6 +215,38 @@ def identity_proxy_answers_with_the_gateways_own_mac(lan):
     assert flags == [0x40], f"flags {flags}: S=1, O=0 would be right (RFC 4861 §7.2.4)"
     assert not wire.frames(lambda f: f.src == host.mac), "sent with the host's MAC"
     connect_and_check(lan, proxy, host.ip4)
+
+
+@test()
+def identity_proxy_hands_an_address_back_only_when_its_owner_uses_it(lan):
+    """While the host probes for duplicates nobody else names it; afterwards clients know the host's own MAC."""
+    proxy = sleeper(lan, daemon=("--identity", "proxy"))
+    client, host = lan.client, lan.host
+    wire = lan.segments[0].gateway_port()
+    client.connect(host.ip4)
+    assert client.neighbour(host.ip4)["lladdr"] in (lan.gateway.mac, host.mac)
+    assert_keeps_addresses(lan)
+    proxy.wait_state("awake")
+    named = lambda f: (f.arp is not None and f.arp[1] == host.mac and f.arp[2] == host.ip4 and f.src == lan.gateway.mac)
+    frame = wire.wait("the announcement of the host's own MAC", named)[0]
+    assert frame.dst == "ff:ff:ff:ff:ff:ff" and frame.arp[4] == host.ip4, f"{frame.arp}"
+    wait_until("the client knows the host's own MAC", lambda: client.neighbour(host.ip4)["lladdr"] == host.mac)
+    assert not wire.frames(lambda f: f.src == host.mac), "sent with the host's MAC"
+
+
+@test("arping", "tc")
+def an_interface_whose_name_has_a_dot_is_served(lan):
+    gateway = lan.gateway.ns
+    gateway.batch(["link set lan0 down", "link set lan0 name lan.7", "link set lan.7 up"])
+    lan.gateway.interface = "lan.7"
+    before = traces(lan)
+    proxy = sleeper(lan)
+    done = lan.client.run("arping", "-c", "1", "-I", "eth0", lan.host.ip4)
+    assert lan.host.mac.upper() in done.stdout, done.stdout
+    proxy.stop(signal.SIGKILL)
+    proxy.start()  # takes over the pinned link
+    proxy.stop()
+    assert_nothing_left(lan, before)
 
 
 @test()

@@ -46,6 +46,8 @@ std::string_view word(Kind kind) {
         return "forget";
     case Kind::announce:
         return "announce";
+    case Kind::hand_back:
+        return "hand_back";
     case Kind::refresh_switch:
         return "refresh_switch";
     case Kind::send_magic:
@@ -202,8 +204,8 @@ TEST_F(Table, IdsAreTheLowestFreeOnes) {
     EXPECT_EQ(add(config("b", 2, {{IpAddress::v4({192, 0, 2, 20})}})), 1U);
     EXPECT_EQ(add(config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}})), 2U);
     EXPECT_EQ(add(config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}})), 3U);
-    ASSERT_TRUE(table.remove("c", now).has_value());
-    ASSERT_TRUE(table.remove("desk", now).has_value());
+    ASSERT_TRUE(table.remove("c").has_value());
+    ASSERT_TRUE(table.remove("desk").has_value());
     EXPECT_EQ(add(config("e", 5, {{IpAddress::v4({192, 0, 2, 50})}})), 0U);
     EXPECT_EQ(add(config("f", 6, {{IpAddress::v4({192, 0, 2, 60})}})), 2U);
     EXPECT_EQ(add(config("g", 7, {{IpAddress::v4({192, 0, 2, 70})}})), 4U);
@@ -214,7 +216,7 @@ TEST_F(Table, AReusedIdGetsANewGeneration) {
     to_asleep();
     const std::uint32_t old = generation();
     const HostId id = desk().id;
-    ASSERT_TRUE(table.remove("desk", now).has_value());
+    ASSERT_TRUE(table.remove("desk").has_value());
     EXPECT_EQ(add(config("desk", 9, {{a1}})), id);
     EXPECT_EQ(generation(), 0U);
     EXPECT_EQ(lines(table.on_trigger(id, 0, a1, false, now)), (Lines{"drop_held 192.0.2.1"})) << "0 is no generation";
@@ -342,7 +344,7 @@ TEST(TableBounds, HostsAndAddressesOfEachFamilyAreCounted) {
     ASSERT_TRUE(set(config("a", 1, {v4(5)}), true));
     ASSERT_TRUE(set(config("c", 3, {v4(4), v6(4)})));
     expect_refused(table, config("d", 4, {v4(9)}), false, Errc::limit, "name", "full with 3", start);
-    ASSERT_TRUE(table.remove("b", start).has_value());
+    ASSERT_TRUE(table.remove("b").has_value());
     EXPECT_TRUE(set(config("d", 4, {v4(9)})));
     EXPECT_EQ(table.find("d")->id, 1U);
 }
@@ -375,7 +377,7 @@ TEST(TableBounds, TheDefaultIdentityIsTheDaemonsChoice) {
 
 TEST_F(Table, RequestsForAnUnknownHostNameIt) {
     for (const Result<Effects>& result : {table.request_sleep("x", now), table.request_release("x", now),
-                                          table.request_wake("x", now), table.remove("x", now)}) {
+                                          table.request_wake("x", now), table.remove("x")}) {
         ASSERT_FALSE(result.has_value());
         EXPECT_EQ(result.error().code, Errc::not_found);
         EXPECT_EQ(result.error().field, "name");
@@ -480,11 +482,27 @@ TEST_F(Table, R32_ReleaseDirectiveWhileArmingEndsIt) {
     EXPECT_EQ(table.next_deadline(), std::nullopt);
 }
 
-TEST_F(Table, WakeWhileArmingStopsItAndSendsOneMagicPacket) {
+TEST_F(Table, R35_WakeWhileArmingIsKeptForWhenTheHostSleeps) {
     to_arming();
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"forget", "send_magic"}));
-    EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"send_magic"})) << "it may be asleep already";
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_EQ(run_until(3s),
+              (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce"}));
+    EXPECT_EQ(run_until(4s), (Lines{"4 stage_waking", "4 send_magic"})) << "after the base line";
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().since_reason, "wake requested");
+    EXPECT_EQ(desk().wakes, 1U);
+}
+
+TEST_F(Table, AWakeWhileArmingDoesNotOutliveTheStay) {
+    to_arming();
+    ASSERT_TRUE(table.request_wake("desk", now).has_value());
+    release(PZ_SIGN_DAD, a1);
+    ASSERT_EQ(state(), HostState::awake);
+    to_asleep();
+    now += 1h;
+    tick();
+    EXPECT_EQ(state(), HostState::asleep);
 }
 
 TEST_F(Table, EventsWhileArmingThatEndNothing) {
@@ -616,6 +634,48 @@ TEST_F(Table, WakingMakesTheSecondAnnouncementUnnecessary) {
     to_waking();
     for (const std::string& text : run_until(1h))
         EXPECT_FALSE(contains(text, "announce") || contains(text, "refresh")) << text;
+}
+
+// ---- identity proxy: the neighbours learn the host's own MAC again ------------------------------------------------
+
+class ProxyIdentity : public Table {
+protected:
+    void SetUp() override {
+        auto host = config("desk", 1, {{a1}, {a2}, {a6}});
+        host.identity = Identity::proxy;
+        add(std::move(host));
+    }
+};
+
+TEST_F(ProxyIdentity, AnAddressIsHandedBackWhenItsOwnerUsesIt) {
+    to_waking(a1);
+    EXPECT_EQ(lines(release(PZ_SIGN_DAD, a1)), (Lines{"stop_answering", "probe 192.0.2.1"}))
+        << "an announcement now would contradict the host's DAD";
+    EXPECT_EQ(lines(proof(PZ_SIGN_ARP_ANNOUNCEMENT, a1)),
+              (Lines{"hand_back 192.0.2.1", "deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(ProxyIdentity, TheOtherAddressesAreHandedBackWhenProbingMustBeOver) {
+    to_waking();
+    EXPECT_EQ(lines(release(PZ_SIGN_ND, a6)), (Lines{"stop_answering", "hand_back 2001:db8::1", "forget"}));
+    EXPECT_EQ(run_until(1h), (Lines{"11 hand_back 192.0.2.1", "11 hand_back 192.0.2.2"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(ProxyIdentity, AHostThatSleepsAgainIsNotHandedBack) {
+    to_waking();
+    release(PZ_SIGN_ND, a6);
+    to_asleep();
+    now += 1h;
+    for (const std::string& text : lines(tick()))
+        EXPECT_FALSE(contains(text, "hand_back")) << text;
+}
+
+TEST_F(ProxyIdentity, AChangedHostIsNotHandedBack) {
+    to_waking();
+    release(PZ_SIGN_ND, a6);
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1}}), lan, true, now).has_value());
+    EXPECT_EQ(run_until(1h), Lines{});
 }
 
 TEST_F(Table, R35_WakeRequestWakesASleepingHost) {
@@ -982,7 +1042,7 @@ TEST_F(Table, ATriggerForARemovedHostDropsItsPacket) {
     to_asleep();
     const HostId id = desk().id;
     const std::uint32_t last = generation();
-    ASSERT_TRUE(table.remove("desk", now).has_value());
+    ASSERT_TRUE(table.remove("desk").has_value());
     const Effects effects = table.on_trigger(id, last, a1, true, now);
     EXPECT_EQ(lines(effects), (Lines{"drop_held 192.0.2.1"}));
     EXPECT_EQ(effects[0].host, id);
@@ -1035,7 +1095,7 @@ TEST_F(Table, R32_DirectivesReachAnUnreachableHost) {
     to_unreachable();
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
     EXPECT_EQ(state(), HostState::arming);
-    ASSERT_TRUE(table.remove("desk", now).has_value());
+    ASSERT_TRUE(table.remove("desk").has_value());
     add(config("desk", 1, {{a1}}));
     to_unreachable();
     EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "forget"}));
@@ -1052,7 +1112,7 @@ TEST_F(Table, APacketHeldJustAsTheHostBecameUnreachableIsDropped) {
 
 TEST_F(Table, RemoveLeavesNothingFromAnyState) {
     const auto remove_and_add = [&] {
-        EXPECT_EQ(lines(table.remove("desk", now)), (Lines{"forget", "drop_held"}));
+        EXPECT_EQ(lines(table.remove("desk")), (Lines{"forget", "drop_held"}));
         EXPECT_EQ(table.size(), 0U);
         EXPECT_EQ(table.find("desk"), nullptr);
         EXPECT_EQ(table.next_deadline(), std::nullopt);
@@ -1312,7 +1372,7 @@ private:
                 EXPECT_LT(*set, max_hosts);
             }
         } else if (what < 4) {
-            apply(table_.remove(a_name(), now_));
+            apply(table_.remove(a_name()));
         } else if (what < 14) {
             apply(table_.request_sleep(a_name(), now_));
         } else if (what < 16) {
@@ -1586,6 +1646,15 @@ private:
             if (effect.kind == Kind::refresh_switch) {
                 EXPECT_EQ(host->identity, Identity::host);
             }
+            break;
+        case Kind::hand_back:
+            ASSERT_NE(host, nullptr);
+            ASSERT_TRUE(effect.address.has_value());
+            EXPECT_EQ(host->identity, Identity::proxy);
+            EXPECT_EQ(host->state, HostState::awake);
+            EXPECT_TRUE(kernel == nullptr || kernel->answered.empty()) << "both MACs are named";
+            EXPECT_TRUE(proven_.contains({host->generation, *effect.address}) || now_ >= host->since + 8s)
+                << "its owner may be in DAD";
             break;
         case Kind::send_magic:
             ASSERT_NE(host, nullptr);

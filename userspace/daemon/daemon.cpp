@@ -49,7 +49,9 @@ Result<Link> servable_link(const std::string& name) {
         return fail(Errc::invalid, "--interface '" + name + "' is not an Ethernet interface", "interface");
     if (link.kind == "bridge")
         return fail(Errc::unsupported,
-                    "--interface '" + name + "' is a bridge: name its ports instead (see `bridge link`)", "interface");
+                    "--interface '" + name +
+                        "' is a bridge, which this version does not serve: name an interface that is not one",
+                    "interface");
     return link;
 }
 
@@ -183,7 +185,7 @@ Result<control::Durable> Daemon::apply_request(Result<Effects> effects) {
 }
 
 Result<control::Durable> Daemon::host_remove(std::string_view name) {
-    return apply_request(table_.remove(name, now()));
+    return apply_request(table_.remove(name));
 }
 
 Result<control::Durable> Daemon::host_sleep(std::string_view name) {
@@ -224,9 +226,10 @@ void Daemon::on_notice(const TriggerNotice& notice) {
         return; // of an earlier stay in our care
     Seen& seen = seen_[event.host];
     std::ranges::copy(event.mac, seen.mac.bytes.begin());
+    seen.mac_generation = event.generation;
     // a NIC that answers by itself proves nothing about its host; the other ring may know that it does
     if (event.detail == PZ_SIGN_REPLY)
-        overheard_->consume();
+        (void)overheard_->consume();
     if (event.detail == PZ_SIGN_REPLY && seen.nic_answers == event.generation)
         return;
     react(table_.on_owner(event.host, event.generation, static_cast<pz_event_kind>(event.kind),
@@ -261,13 +264,19 @@ void Daemon::on_overheard(const pz_event& event) {
     }
 }
 
+void Daemon::consume_overheard() {
+    if (overheard_->consume())
+        wait_overheard();
+    else
+        boost::asio::post(loop_, [this] { consume_overheard(); });
+}
+
 void Daemon::wait_overheard() {
     overheard_ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                                 [this](const boost::system::error_code& error) {
                                     if (error)
                                         return;
-                                    overheard_->consume();
-                                    wait_overheard();
+                                    consume_overheard();
                                 });
 }
 
@@ -357,9 +366,6 @@ Result<> Daemon::apply(const Effect& effect) {
         return {};
     case Kind::stop_answering:
         fastpath_->stop_answering(effect.host, effect.address);
-        if (const Host* host = table_.get(effect.host); host != nullptr && !effect.address)
-            if (const Segment* segment = segments_->find(host->segment); segment != nullptr)
-                hand_back_identity(*host, *segment);
         return {};
     default:
         break;
@@ -376,10 +382,14 @@ Result<> Daemon::apply(const Effect& effect) {
     case Kind::stage_waking:
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
     case Kind::announce:
-        announce(*host, *segment, false);
-        break;
     case Kind::refresh_switch:
-        announce(*host, *segment, true);
+        // the kernel may have let go already, and then nothing leaves with the host's MAC
+        if (fastpath_->live(host->id).released != host->generation)
+            announce(*host, *segment, effect.kind == Kind::refresh_switch);
+        break;
+    case Kind::hand_back:
+        if (effect.address)
+            hand_back(*host, *segment, *effect.address);
         break;
     case Kind::send_magic:
         send_magic(*host, *segment);
@@ -431,15 +441,14 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
 std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& segment) const {
     const PacketSocket* socket = &segment.port->socket;
     const MacAddress& sender = segment.port->link.mac;
+    const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
+    const auto source = std::ranges::find_if(own, &IpAddress::is_v4);
     std::vector<Departure> frames;
     // every MAC of the host: which of its NICs hears now, nobody knows
     for (const auto& mac : host.config.macs) {
         frames.push_back({socket, build_magic_ethernet(sender, mac, host.config.magic.secureon, segment.tags)});
-        const auto own = link_addresses(segment.port->link.ifindex);
-        if (!own)
-            continue;
-        if (const auto ip = std::ranges::find_if(*own, &IpAddress::is_v4); ip != own->end())
-            frames.push_back({socket, build_magic_udp(sender, *ip, mac, host.config.magic.udp_port,
+        if (source != own.end())
+            frames.push_back({socket, build_magic_udp(sender, *source, mac, host.config.magic.udp_port,
                                                       host.config.magic.secureon, segment.tags)});
     }
     return frames;
@@ -460,9 +469,9 @@ void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) 
 
 Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
-    PZ_TRY(serve ? fastpath_->serve(entry) : fastpath_->watch(entry));
     if (!serve)
-        return {};
+        return fastpath_->watch(entry);
+    // a trigger may come with the next frame: everything that it needs is there before the kernel is told
     if (host.identity == Identity::host)
         for (const auto& mac : host.config.macs)
             accept(segment, host.id, mac);
@@ -471,7 +480,10 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
             accept(segment, host.id, multicast_mac(solicited_node_group(address)));
     plans_.set(host.id, std::make_shared<const WakePlan>(
                             WakePlan{.generation = host.generation, .magic = magic_frames(host, segment)}));
-    return {};
+    auto served = fastpath_->serve(entry);
+    if (!served) // what cannot be programmed is not in our care
+        react(table_.request_release(host.config.name, now()).value_or(Effects{}));
+    return served;
 }
 
 void Daemon::forget(HostId host) {
@@ -488,7 +500,9 @@ void Daemon::forget(HostId host) {
         if (auto left = found->second.joined_on->leave(mac); !left)
             spdlog::warn("{}", left.error().message);
     }
-    seen_.erase(found);
+    found->second.accepted.clear();
+    if (table_.get(host) == nullptr)
+        seen_.erase(found);
 }
 
 void Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
@@ -509,18 +523,20 @@ void Daemon::announce(const Host& host, const Segment& segment, bool once) {
     }
 }
 
-void Daemon::hand_back_identity(const Host& host, const Segment& segment) {
-    if (host.identity != Identity::proxy)
-        return; // neighbours know the host's own MAC already
+void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress& address) {
     const MacAddress& own = segment.port->link.mac;
-    const MacAddress& mac = host.config.macs.front();
-    for (const auto& address : entry_of(host, segment).addresses) {
-        Bytes frame = address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
-                                      : build_unsolicited_na(own, mac, address, true, segment.tags);
-        set_ethernet(frame, address.is_v4() ? MacAddress::broadcast() : multicast_mac(*IpAddress::parse("ff02::1")),
-                     own); // nothing leaves with the host's MAC any more
-        send(segment, frame, "announcement");
-    }
+    const MacAddress mac = owner_mac(host);
+    Bytes frame = address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
+                                  : build_unsolicited_na(own, mac, address, true, segment.tags);
+    set_ethernet(frame, address.is_v4() ? MacAddress::broadcast() : multicast_mac(*IpAddress::parse("ff02::1")),
+                 own); // nothing leaves with the host's MAC any more
+    send(segment, frame, "announcement");
+}
+
+MacAddress Daemon::owner_mac(const Host& host) const {
+    const auto found = seen_.find(host.id);
+    return found == seen_.end() || found->second.mac_generation != host.generation ? host.config.macs.front()
+                                                                                   : found->second.mac;
 }
 
 void Daemon::send_magic(const Host& host, const Segment& segment) {
@@ -553,9 +569,7 @@ void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& ad
 }
 
 void Daemon::deliver(const Host& host, const Segment& segment, const IpAddress& address) {
-    const auto found = seen_.find(host.id);
-    const MacAddress mac =
-        found == seen_.end() || found->second.mac.is_zero() ? host.config.macs.front() : found->second.mac;
+    const MacAddress mac = owner_mac(host);
     for (auto& packet : hold_.take(host.id, address)) {
         if (!complete_checksum(packet.frame))
             spdlog::debug("{}: held packet without a checksum of ours", host.config.name);

@@ -2,7 +2,6 @@
 // The daemon: the presence table in one loop thread, and its effects on the kernel and the wire.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -61,6 +60,7 @@ private:
     void on_heartbeat();
     void wait_heartbeat();
     void wait_overheard();
+    void consume_overheard();
     void sweep_lost_events();
     Instant last_seen(HostId host) const;
 
@@ -76,9 +76,11 @@ private:
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
     void announce(const Host& host, const Segment& segment, bool once);
-    void hand_back_identity(const Host& host, const Segment& segment);
+    void hand_back(const Host& host, const Segment& segment, const IpAddress& address);
     void send_magic(const Host& host, const Segment& segment);
     void probe(const Host& host, const Segment& segment, const IpAddress& address);
+    /// The MAC that the host came back with, else its first.
+    MacAddress owner_mac(const Host& host) const;
     void deliver(const Host& host, const Segment& segment, const IpAddress& address);
     void send(const Segment& segment, ByteView frame, std::string_view what);
     void accept(const Segment& segment, HostId host, const MacAddress& mac);
@@ -99,9 +101,10 @@ private:
     boost::asio::steady_timer heartbeat_timer_;
     boost::asio::posix::stream_descriptor overheard_ready_;
 
-    /// What the wire told about a host in this stay in proxy care.
+    /// What the wire told about a host.
     struct Seen {
-        MacAddress mac; // the MAC that the owner came back with
+        MacAddress mac; // the MAC that the owner came back with ...
+        std::uint32_t mac_generation = 0; // ... from this stay in proxy care
         std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
         std::vector<MacAddress> accepted; // joined on the port for it
         PacketSocket* joined_on = nullptr;

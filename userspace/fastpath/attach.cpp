@@ -6,8 +6,10 @@
 #include <linux/if_link.h>
 #include <linux/magic.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -45,7 +47,25 @@ Result<> require_bpffs(const std::string& path) {
     return {};
 }
 
+std::string replaced(std::string text, char from, char to) {
+    std::ranges::replace(text, from, to);
+    return text;
+}
+
+/// Whether `path` still is what was opened: the daemon that held the lock removes its directory when it stops.
+bool is_same_directory(const Fd& opened, const std::string& path) {
+    struct stat held{};
+    struct stat found{};
+    return ::fstat(opened.get(), &held) == 0 && ::stat(path.c_str(), &found) == 0 && held.st_dev == found.st_dev &&
+           held.st_ino == found.st_ino;
+}
+
+/// Creates and locks the directory.
 Result<Fd> lock_directory(const std::string& path) {
+    std::error_code error;
+    fs::create_directories(path, error);
+    if (error)
+        return fail(Errc::permission, "cannot create " + path + ": " + error.message() + " (run as root)", "bpffs");
     Fd lock(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!lock)
         return fail_errno("cannot open " + path, errno);
@@ -63,6 +83,8 @@ Result<Fd> lock_directory(const std::string& path) {
                         "bpffs");
         return fail_errno("cannot lock " + path, errno);
     }
+    if (!is_same_directory(lock, path))
+        return lock_directory(path);
     return lock;
 }
 
@@ -91,11 +113,8 @@ std::string_view to_string(XdpMode mode) {
 
 Result<PinDirectory> PinDirectory::open(const std::string& path) {
     PZ_TRY(require_bpffs(path));
-    std::error_code error;
-    fs::create_directories(path, error);
-    if (error)
-        return fail(Errc::permission, "cannot create " + path + ": " + error.message() + " (run as root)", "bpffs");
     Fd lock = PZ_TRY(lock_directory(path));
+    std::error_code error;
     for (const char* folder : {"/maps", "/links"}) {
         fs::create_directories(path + folder, error);
         if (error)
@@ -108,8 +127,12 @@ std::vector<std::string> PinDirectory::links() const {
     std::vector<std::string> names;
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(path_ + "/links", ignored))
-        names.push_back(entry.path().filename().string());
+        names.push_back(replaced(entry.path().filename().string(), ':', '.'));
     return names;
+}
+
+std::string PinDirectory::link_path(std::string_view interface) const {
+    return path_ + "/links/" + replaced(std::string(interface), '.', ':');
 }
 
 void PinDirectory::remove_link(std::string_view interface) {
@@ -158,7 +181,7 @@ Result<XdpMode> attach_xdp(const PinDirectory& pins, const std::string& interfac
             if (errno == EBUSY || errno == EEXIST)
                 return fail(Errc::busy,
                             fmt::format("--interface '{0}' already has an XDP program: see `ip link show dev {0}`, "
-                                        "and take it off with `ip link set dev {0} xdp off`",
+                                        "and stop the program that it belongs to",
                                         interface),
                             "interface");
             if (mode == XdpMode::native)

@@ -17,7 +17,8 @@ inline constexpr const char* default_bpffs = "/sys/fs/bpf/proxzzy/default";
 enum class XdpMode : std::uint8_t { native, generic };
 std::string_view to_string(XdpMode mode);
 
-/// An instance's directory: `links/INTERFACE` and `maps/NAME` below it.  Holds its lock.
+/// An instance's directory: `links/INTERFACE` and `maps/NAME` below it.  Holds its lock.  bpffs refuses names with a
+/// dot, so that of an interface (lan0.7) is written as a colon, which no interface name has.
 class PinDirectory {
 public:
     /// Creates and locks it.  Errc::system when it is not on a bpffs, Errc::busy when another proxzzyd holds it.
@@ -25,7 +26,7 @@ public:
 
     [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] std::string map_path(std::string_view name) const { return path_ + "/maps/" + std::string(name); }
-    [[nodiscard]] std::string link_path(std::string_view name) const { return path_ + "/links/" + std::string(name); }
+    [[nodiscard]] std::string link_path(std::string_view interface) const;
     /// Interfaces with a pinned link.
     [[nodiscard]] std::vector<std::string> links() const;
     /// Unpins everything; a link that nobody else holds detaches its program.  The directory goes too.

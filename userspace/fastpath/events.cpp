@@ -10,24 +10,27 @@ namespace pz::fastpath {
 
 namespace {
 
-int on_record(void* context, void* data, std::size_t size) {
+constexpr int events_in_turn = 256;
+
+} // namespace
+
+int EventRing::on_record(void* context, void* data, std::size_t size) {
     if (size < sizeof(pz_event))
         return 0; // not ours
+    auto& reader = *static_cast<Reader*>(context);
     const auto& event = *static_cast<const pz_event*>(data);
     const std::size_t captured = std::min<std::size_t>(event.frame_captured, size - sizeof(pz_event));
     const ByteView frame(static_cast<const std::uint8_t*>(data) + sizeof(pz_event), captured);
-    (*static_cast<const EventRing::Handler*>(context))(event, frame);
-    return 0;
+    reader.handler(event, frame);
+    return --reader.left_in_turn > 0 ? 0 : -ECANCELED; // libbpf stops here, this event is taken
 }
-
-} // namespace
 
 void EventRing::Deleter::operator()(ring_buffer* ring) const {
     ring_buffer__free(ring);
 }
 
 Result<EventRing> EventRing::open(int map_fd, Handler handler) {
-    auto owned = std::make_unique<Handler>(std::move(handler));
+    auto owned = std::make_unique<Reader>(Reader{.handler = std::move(handler)});
     std::unique_ptr<ring_buffer, Deleter> ring(ring_buffer__new(map_fd, on_record, owned.get(), nullptr));
     if (!ring)
         return fail_errno("cannot read a ring of the kernel programs", errno);
@@ -38,8 +41,9 @@ int EventRing::poll_fd() const {
     return ring_buffer__epoll_fd(ring_.get());
 }
 
-void EventRing::consume() {
-    ring_buffer__consume(ring_.get());
+bool EventRing::consume() {
+    reader_->left_in_turn = events_in_turn;
+    return ring_buffer__consume(ring_.get()) >= 0;
 }
 
 } // namespace pz::fastpath

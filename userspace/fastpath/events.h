@@ -23,18 +23,23 @@ public:
 
     /// Readable when events wait.
     [[nodiscard]] int poll_fd() const;
-    /// Hands all waiting events to the handler.
-    void consume();
+    /// Hands waiting events to the handler, as many as fit in one turn of a loop; true if none is left.
+    bool consume();
 
 private:
     struct Deleter {
         void operator()(ring_buffer* ring) const;
     };
-    EventRing(std::unique_ptr<ring_buffer, Deleter> ring, std::unique_ptr<Handler> handler)
-        : ring_(std::move(ring)), handler_(std::move(handler)) {}
+    struct Reader {
+        Handler handler;
+        int left_in_turn = 0;
+    };
+    static int on_record(void* context, void* data, std::size_t size);
+    EventRing(std::unique_ptr<ring_buffer, Deleter> ring, std::unique_ptr<Reader> reader)
+        : ring_(std::move(ring)), reader_(std::move(reader)) {}
 
     std::unique_ptr<ring_buffer, Deleter> ring_;
-    std::unique_ptr<Handler> handler_; // libbpf keeps its address
+    std::unique_ptr<Reader> reader_; // libbpf keeps its address
 };
 
 } // namespace pz::fastpath

@@ -83,16 +83,13 @@ void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
     proxzzy_bpf__destroy(skeleton);
 }
 
-Fastpath::Fastpath(PinDirectory pins, Skeleton skeleton, FilterBitmap addresses, FilterBitmap macs, pz_daemon daemon)
-    : pins_(std::move(pins)), skeleton_(std::move(skeleton)), address_bits_(std::move(addresses)),
-      mac_bits_(std::move(macs)), daemon_(daemon) {}
+Fastpath::Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon)
+    : pins_(std::move(pins)), skeleton_(std::move(loaded.skeleton)), address_bits_(std::move(loaded.addresses)),
+      mac_bits_(std::move(loaded.macs)), daemon_(daemon) {}
 
 Fastpath::~Fastpath() = default;
 
-Result<std::unique_ptr<Fastpath>> Fastpath::open(Options options) {
-    libbpf_set_print(log_libbpf);
-    PinDirectory pins = PZ_TRY(PinDirectory::open(options.bpffs));
-
+Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& options) {
     Skeleton skeleton(proxzzy_bpf__open());
     if (!skeleton)
         return fail_errno("cannot open the kernel programs", errno);
@@ -109,10 +106,9 @@ Result<std::unique_ptr<Fastpath>> Fastpath::open(Options options) {
     bpf_map__set_max_entries(maps.pz_mac_bits_v1, bits / 64);
     if (const int error = proxzzy_bpf__load(skeleton.get()); error != 0) {
         if (error == -EPERM || error == -EACCES)
-            return fail(
-                Errc::permission,
-                "the kernel refuses our programs: proxzzyd needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW; run it "
-                "as root");
+            return fail(Errc::permission,
+                        "the kernel refuses our programs: proxzzyd needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and "
+                        "CAP_NET_RAW; run it as root");
         return fail_errno("the kernel does not load our programs (Linux 6.1 or later is needed; --log-level debug "
                           "shows the verifier's words)",
                           -error);
@@ -131,14 +127,25 @@ Result<std::unique_ptr<Fastpath>> Fastpath::open(Options options) {
 
     FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
     FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
+    return Loaded{std::move(skeleton), std::move(addresses), std::move(macs)};
+}
+
+Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
+    libbpf_set_print(log_libbpf);
+    PinDirectory pins = PZ_TRY(PinDirectory::open(options.bpffs));
+    auto loaded = load(pins, options);
+    if (!loaded) {
+        if (pins.links().empty()) // else the programs of a daemon that was killed still answer
+            pins.remove_all();
+        return std::unexpected(std::move(loaded).error());
+    }
     pz_daemon daemon{};
     daemon.abi_version = PZ_ABI_VERSION;
     daemon.pid = static_cast<std::uint32_t>(::getpid());
     daemon.answer_without_daemon_ns = static_cast<std::uint64_t>(options.answer_without_daemon.count());
     std::copy_n(options.magic_ports.begin(), std::min<std::size_t>(options.magic_ports.size(), PZ_MAX_MAGIC_PORTS),
                 daemon.magic_ports);
-    return std::unique_ptr<Fastpath>(
-        new Fastpath(std::move(pins), std::move(skeleton), std::move(addresses), std::move(macs), daemon));
+    return std::unique_ptr<Fastpath>(new Fastpath(std::move(pins), *std::move(loaded), daemon));
 }
 
 Result<XdpMode> Fastpath::attach(const std::string& interface, int ifindex) {

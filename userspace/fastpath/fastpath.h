@@ -56,7 +56,7 @@ std::string_view reason_name(std::uint32_t reason);
 class Fastpath {
 public:
     /// Loads the programs and pins the maps.  Nothing is attached yet.
-    static Result<std::unique_ptr<Fastpath>> open(Options options);
+    static Result<std::unique_ptr<Fastpath>> open(const Options& options);
     ~Fastpath();
     Fastpath(const Fastpath&) = delete;
     Fastpath& operator=(const Fastpath&) = delete;
@@ -99,7 +99,14 @@ private:
         pz_policy policy{};
     };
 
-    Fastpath(PinDirectory pins, Skeleton skeleton, FilterBitmap addresses, FilterBitmap macs, pz_daemon daemon);
+    struct Loaded {
+        Skeleton skeleton;
+        FilterBitmap addresses;
+        FilterBitmap macs;
+    };
+    static Result<Loaded> load(PinDirectory& pins, const Options& options);
+
+    Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon);
     Result<> program(const HostEntry& entry, pz_stage stage, bool with_addresses);
     Result<> write_policy(std::uint32_t host, const pz_policy& policy);
     void remove_address(std::uint32_t segment, const IpAddress& address);

@@ -113,6 +113,7 @@ void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) 
 void start_waking(Host& host, const Timers& timers, bool magic_sent, std::string reason, Instant now,
                   Effects& effects) {
     enter(host, HostState::waking, std::move(reason), now);
+    host.wake_wanted = false;
     ++host.wakes;
     host.triggered = now;
     host.state_deadline = now + timers.wake_limit;
@@ -151,8 +152,11 @@ void probe_waking(const Host& host, Effects& effects) {
 
 /// The owner uses `ip`: packets held for it go out.
 void prove(Host& host, const IpAddress& ip, Effects& effects) {
-    if (is_configured(host, ip) && !contains(host.proven, ip))
+    if (is_configured(host, ip) && !contains(host.proven, ip)) {
         host.proven.push_back(ip);
+        if (host.identity == Identity::proxy)
+            add(effects, Kind::hand_back, host, ip);
+    }
     if (std::erase(host.awaited, ip) != 0)
         add(effects, Kind::deliver, host, ip);
 }
@@ -162,6 +166,8 @@ void give_back(Host& host, const Timers& timers, std::string reason, std::option
                Effects& effects) {
     enter(host, HostState::awake, std::move(reason), now);
     add(effects, Kind::stop_answering, host);
+    if (host.identity == Identity::proxy)
+        host.hand_back = now + timers.hand_back;
     if (proven)
         prove(host, *proven, effects);
     await_or_forget(host, timers, now, effects);
@@ -217,11 +223,12 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     host.config = std::move(config);
     host.configured = now;
     host.expired.clear();
+    host.hand_back.reset();
     index(host);
     return id;
 }
 
-Result<Effects> PresenceTable::remove(std::string_view name, Instant /*now*/) {
+Result<Effects> PresenceTable::remove(std::string_view name) {
     Host* const host = PZ_TRY(named(name));
     Effects effects;
     add(effects, Kind::forget, *host);
@@ -269,6 +276,8 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
         host.awaited.clear();
     }
     host.proven.clear();
+    host.hand_back.reset();
+    host.wake_wanted = false;
     for (const IpAddress& ip : expire(host, now))
         add_expiry_notice(effects, host, ip);
     host.generation = ++last_generation_;
@@ -308,9 +317,8 @@ Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) 
         return fail(Errc::busy, fmt::format("name '{}': the host is awake, only one in proxy care can be woken", name),
                     "name");
     case HostState::arming:
-        // It may be on either side of falling asleep: stop, and wake it in case it is gone.
-        enter(host, HostState::awake, "wake requested", now);
-        add(effects, Kind::forget, host);
+        // What a NIC hears before it sleeps is lost; and the host's last frames would look like a sign of life.
+        host.wake_wanted = true;
         add(effects, Kind::send_magic, host);
         break;
     case HostState::unreachable:
@@ -444,7 +452,15 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
     }
     switch (host.state) {
-    case HostState::awake: // returning
+    case HostState::awake:
+        if (host.hand_back && now >= *host.hand_back) {
+            for (const HostAddress& address : host.config.addresses)
+                if (!contains(host.proven, address.ip) && !contains(host.expired, address.ip))
+                    add(effects, Kind::hand_back, host, address.ip);
+            host.hand_back.reset();
+        }
+        if (!is_returning(host))
+            break;
         if (now >= host.state_deadline) {
             for (const IpAddress& ip : host.awaited) {
                 add(effects, Kind::drop_held, host, ip);
@@ -482,7 +498,9 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         break;
     case HostState::asleep:
-        if (host.announcements_left > 0 && now >= host.next_announce) {
+        if (host.wake_wanted && now >= host.since + timers.base_line) {
+            start_waking(host, timers, false, "wake requested", now, effects);
+        } else if (host.announcements_left > 0 && now >= host.next_announce) {
             --host.announcements_left;
             add(effects, Kind::announce, host);
             host.next_refresh = now + timers.switch_refresh;
@@ -527,12 +545,16 @@ void PresenceTable::schedule(Host& host) {
             at(host.next_probe);
             at(host.state_deadline);
         }
+        if (host.hand_back)
+            at(*host.hand_back);
         break;
     case HostState::arming:
         at(host.last_owner_frame + options_.timers.arming_silence);
         at(host.state_deadline);
         break;
     case HostState::asleep:
+        if (host.wake_wanted)
+            at(host.since + options_.timers.base_line);
         if (host.announcements_left > 0)
             at(host.next_announce);
         if (host.identity == Identity::host)

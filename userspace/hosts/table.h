@@ -29,6 +29,7 @@ struct Effect {
         stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
         forget,         // kernel: nothing of this host remains, whatever was there
         announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
+        hand_back,      // wire: after identity proxy, neighbours are told the host's own MAC for `address`
         refresh_switch, // wire: one frame with the host's MAC, against switch ageing
         send_magic,     // wire: Magic Packet in every configured form
         probe,          // wire: ask for `address` from the gateway's own addresses
@@ -47,6 +48,7 @@ using Effects = std::vector<Effect>;
 struct Timers {
     Duration arming_silence = std::chrono::seconds(3);
     Duration arming_limit = std::chrono::seconds(60);
+    Duration base_line = std::chrono::seconds(1); // for the NIC to answer the probes at the beginning of `asleep`
     Duration announce_interval = std::chrono::seconds(2); // the second announcement (RFC 5227 §3)
     Duration switch_refresh = std::chrono::seconds(240);
     Duration magic_first_retry = std::chrono::seconds(1); // then doubled ...
@@ -55,6 +57,8 @@ struct Timers {
     Duration waking_probe = std::chrono::milliseconds(500); // for a host that resumes without saying a word
     Duration probe_interval = std::chrono::milliseconds(200); // after the sign of life
     Duration address_limit = std::chrono::seconds(10); // after the sign of life; then address-not-back
+    /// By then the owner's probing and its first announcement are over (RFC 5227 §1.1: at most 7 s).
+    Duration hand_back = std::chrono::seconds(8);
 };
 
 struct TableOptions {
@@ -82,6 +86,7 @@ struct Host {
     // below: what the state needs, meaningless in other states
     Instant state_deadline{};
     Instant last_owner_frame{};
+    bool wake_wanted = false; // arming, asleep: to be woken as soon as it sleeps
     Instant next_magic{};
     Duration magic_retry{};
     Instant next_announce{};
@@ -91,6 +96,7 @@ struct Host {
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
     std::vector<IpAddress> proven;  // addresses that the owner used since its release
+    std::optional<Instant> hand_back; // awake: when the addresses not proven by then are handed back
     std::vector<IpAddress> expired; // no longer answered for
     std::optional<Instant> due;     // when tick() looks at the host next
 };
@@ -104,7 +110,7 @@ public:
     /// is not awake or still waits for held packets to be delivered.  On an error the table is as before.
     Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
     /// In any state.  The record is gone when this returns, the effects name its id.
-    Result<Effects> remove(std::string_view name, Instant now);
+    Result<Effects> remove(std::string_view name);
 
     [[nodiscard]] const Host* find(std::string_view name) const;
     [[nodiscard]] const Host* get(HostId id) const;
