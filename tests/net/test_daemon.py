@@ -25,7 +25,10 @@ def traces(lan):
         found += [f"{interface}: neighbour {line}" for line in neighbours.splitlines()]
         filters = gateway.run("tc", "qdisc", "show", "dev", interface).stdout
         found += [f"{interface}: {line}" for line in filters.splitlines() if "noqueue" not in line]
-    found += [f"pin {folder}/{name}" for folder, folders, files in os.walk(lan.bpffs) for name in folders + files]
+    for folder, folders, files in os.walk(lan.bpffs):
+        if folder == str(lan.bpffs):  # iproute2 makes its own folders in a BPF file system that it comes across
+            folders[:] = [name for name in folders if name not in ("ip", "tc", "xdp")]
+        found += [f"pin {folder}/{name}" for name in folders + files]
     found += [f"socket {path}" for path in lan.folder.glob("*.sock")]
     return set(found)
 

@@ -413,7 +413,7 @@ TEST(ControlCodec, TheOnlyAttributeOfANameIsFound) {
 // ---- the documentation ----
 
 std::string documentation() {
-    const auto path = std::filesystem::path(__FILE__).parent_path() / "../../docs/control-protocol.md";
+    const auto path = std::filesystem::path(PROXZZY_SOURCE_DIR) / "docs/control-protocol.md";
     std::ifstream file(path);
     std::stringstream text;
     text << file.rdbuf();

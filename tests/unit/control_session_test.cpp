@@ -441,7 +441,7 @@ TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
 }
 
 TEST(ControlFuzzSeeds, EverySeedIsARequestThatTheDaemonTakes) {
-    const auto folder = std::filesystem::path(__FILE__).parent_path() / "../fuzz/corpus/control";
+    const auto folder = std::filesystem::path(PROXZZY_SOURCE_DIR) / "tests/fuzz/corpus/control";
     std::size_t seeds = 0;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         ++seeds;

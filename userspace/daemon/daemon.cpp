@@ -83,8 +83,8 @@ Result<> Daemon::serve() {
         PZ_TRY(segments_->serve(link));
     fastpath_->drop_links_except(options_.interfaces);
 
-    overheard_ = PZ_TRY(fastpath::EventRing::open(fastpath_->overheard_fd(),
-                                                  [this](const pz_event& event, ByteView) { on_overheard(event); }));
+    overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
+        fastpath_->overheard_fd(), [this](const pz_event& event, ByteView) { on_overheard(event); })));
     overheard_ready_.assign(overheard_->poll_fd());
     trigger_thread_ =
         PZ_TRY(TriggerThread::start(fastpath_->triggers_fd(), plans_, hold_, [this](TriggerNotice notice) {

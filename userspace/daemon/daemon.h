@@ -94,7 +94,7 @@ private:
     WakePlans plans_;
     std::unique_ptr<fastpath::Fastpath> fastpath_;
     std::unique_ptr<Segments> segments_;
-    std::optional<fastpath::EventRing> overheard_;
+    std::unique_ptr<fastpath::EventRing> overheard_;
     std::unique_ptr<TriggerThread> trigger_thread_;
     boost::asio::steady_timer tick_timer_;
     std::optional<Instant> armed_; // what tick_timer_ waits for
