@@ -64,7 +64,8 @@ PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, cons
 
 /*
  * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a frame that fits
- * neither is reported without its bytes.  False: the ring is full.  Global, so that it is verified once.
+ * neither is reported without its bytes, and of a non-wake the beginning is enough.  False: the ring is full.  Global,
+ * so that it is verified once.
  */
 __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
@@ -76,6 +77,8 @@ __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const stru
 	length = p->length;
 	ring = report->kind >= PZ_EVENT_CONFLICT ? (void *)&pz_overheard_v1 : (void *)&pz_triggers_v1;
 
+	if (report->kind == PZ_EVENT_NON_WAKE && length > PZ_EVENT_SMALL_FRAME)
+		length = PZ_EVENT_SMALL_FRAME;
 	asm volatile("" : "+r"(length));
 	if (length > PZ_EVENT_SMALL_FRAME && length <= PZ_EVENT_LARGE_FRAME) {
 		struct pz_event_large *large = bpf_ringbuf_reserve(ring, sizeof(*large), 0);
@@ -139,6 +142,48 @@ PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
 		return 0;
 	live->last_conflict_ns = now;
 	return 1;
+}
+
+/* A host's NON_WAKE events: so many at once, then one each second. */
+#define PZ_NON_WAKE_INTERVAL_NS 1000000000ULL
+#define PZ_NON_WAKE_BURST 8
+
+#define PZ_BIT(reason) (1ULL << PZ_REASON_##reason)
+/* Why a packet for a sleeper did not wake it, where somebody might ask: p->host is set then, if the packet is unicast. */
+#define PZ_NON_WAKES                                                                                                   \
+	(PZ_BIT(PORT_CLOSED) | PZ_BIT(UNICAST_IGNORED) | PZ_BIT(ECHO_IGNORED) | PZ_BIT(ECHO_CHECKSUM) |                \
+	 PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(IP_MALFORMED) | PZ_BIT(IP_CHECKSUM) |             \
+	 PZ_BIT(IP_FRAGMENT) | PZ_BIT(IP_SOURCE_ROUTE) | PZ_BIT(IP_EXT_TOO_MANY) | PZ_BIT(L4_MALFORMED))
+/* Also said of broadcasts, once it is known which host is meant. */
+#define PZ_GROUP_NON_WAKES (PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED))
+PZ_STATIC_ASSERT(PZ_REASON_COUNT <= 64, "reasons are bits of PZ_NON_WAKES");
+
+/*
+ * Tells the daemon of a packet that `p->host` sleeps on for.  Bounded for each host, and in all: it leaves half of the
+ * ring to what the others on it need.
+ */
+PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
+{
+	__u32 host = p->host;
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_report report = {
+		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_NON_WAKE, .reason = p->reason, .host = host};
+	__u64 due;
+
+	if (!policy || !live || policy->stage != PZ_STAGE_ASLEEP)
+		return;
+	due = live->non_wake_due_ns;
+	if (due < report.time_ns)
+		due = report.time_ns;
+	if (due - report.time_ns > (PZ_NON_WAKE_BURST - 1) * PZ_NON_WAKE_INTERVAL_NS)
+		return;
+	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) >
+	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2)
+		return;
+	live->non_wake_due_ns = due + PZ_NON_WAKE_INTERVAL_NS;
+	report.generation = policy->generation;
+	pz_emit(ctx, p, &report);
 }
 
 PZ_INLINE void pz_mark_lost(struct pz_live *live)

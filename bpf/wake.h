@@ -208,6 +208,8 @@ PZ_INLINE int pz_wake_udp(struct xdp_md *ctx, struct pz_packet *p)
 		pz_judge_magic(ctx, p, at, end, &magic);
 		start = at + PZ_MAGIC_LEN;
 	}
+	if (magic.found)
+		p->host = magic.host;
 	if (magic.found && magic.reason != PZ_REASON_TRIGGER_MAGIC)
 		return pz_ignore(p, magic.reason);
 	if (magic.found)

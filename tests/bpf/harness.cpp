@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -296,6 +297,15 @@ void DataPath::put_policy_keeping_rules(const Host& host) {
     ASSERT_EQ(bpf_map_update_elem(map("pz_policy_v1"), &host.id, &after, BPF_ANY), 0) << strerror(errno);
 }
 
+std::size_t DataPath::overheard_ring_size() const {
+    return bpf_map__max_entries(skeleton_->maps.pz_overheard_v1);
+}
+
+std::size_t DataPath::waiting_overheard() {
+    ring_buffer__consume(overheard_ring_);
+    return std::exchange(overheard_, {}).size();
+}
+
 std::size_t DataPath::trigger_ring_size() const {
     return bpf_map__max_entries(skeleton_->maps.pz_triggers_v1);
 }
@@ -417,6 +427,9 @@ Outcome DataPath::run(ByteView frame) {
     ring_buffer__consume(overheard_ring_);
     outcome.triggers = std::exchange(triggers_, {});
     outcome.overheard = std::exchange(overheard_, {});
+    const auto is_non_wake = [](const Event& event) { return event.header.kind == PZ_EVENT_NON_WAKE; };
+    std::ranges::copy_if(outcome.overheard, std::back_inserter(outcome.non_wakes), is_non_wake);
+    std::erase_if(outcome.overheard, is_non_wake);
     return outcome;
 }
 
@@ -459,6 +472,10 @@ Outcome DataPath::check(ByteView frame, const Expected& expected, const std::str
     };
     compare_events("trigger", outcome.triggers, expected.triggers);
     compare_events("overheard", outcome.overheard, expected.overheard);
+    for (const auto& event : outcome.non_wakes)
+        if (event.header.reason != counted || !outcome.triggers.empty() ||
+            !std::ranges::equal(event.frame, frame.first(std::min<std::size_t>(frame.size(), PZ_EVENT_SMALL_FRAME))))
+            wrong += "  a non-wake is told of another reason or frame: " + event_text(event) + "\n";
     if (!wrong.empty())
         GTEST_MESSAGE_AT_(where.file_name(), static_cast<int>(where.line()), wrong.c_str(),
                           testing::TestPartResult::kNonFatalFailure)

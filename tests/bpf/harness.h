@@ -67,7 +67,8 @@ struct Outcome {
     Bytes frame;
     std::map<std::uint32_t, std::uint64_t> counted; // by reason, changes only
     std::vector<Event> triggers;
-    std::vector<Event> overheard;
+    std::vector<Event> overheard; // without the non-wakes
+    std::vector<Event> non_wakes;
     [[nodiscard]] std::string to_string() const;
 };
 
@@ -157,6 +158,9 @@ public:
     [[nodiscard]] std::map<std::uint32_t, std::uint64_t> counters() const;
     void drain(); // forgets events
     [[nodiscard]] std::size_t trigger_ring_size() const;
+    [[nodiscard]] std::size_t overheard_ring_size() const;
+    /// Takes the events from the ring and counts them.
+    [[nodiscard]] std::size_t waiting_overheard();
 
     /// run() and compare; the failure message names what differs, with a hexdump diff and the frame in Scapy's words.
     Outcome check(const Packet& packet, const Expected& expected,

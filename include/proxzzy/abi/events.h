@@ -7,7 +7,7 @@
 
 /*
  * pz_triggers_v1 carries what a wake depends on: TRIGGER, RELEASE, PROOF.
- * pz_overheard_v1 carries the rest, so that a flood of it cannot lose a wake: CONFLICT, NIC_ANSWERS.
+ * pz_overheard_v1 carries the rest, so that a flood of it cannot lose a wake: CONFLICT, NIC_ANSWERS, NON_WAKE.
  */
 enum pz_event_kind {
 	PZ_EVENT_TRIGGER = 1,     /* wake the host; the frame is in the event if it fits */
@@ -15,6 +15,7 @@ enum pz_event_kind {
 	PZ_EVENT_PROOF = 3,       /* the owner of a host being woken used or confirmed `address` */
 	PZ_EVENT_CONFLICT = 4,    /* `mac` claims `address` */
 	PZ_EVENT_NIC_ANSWERS = 5, /* the sleeper's NIC answered ARP or ND by itself */
+	PZ_EVENT_NON_WAKE = 6,    /* unicast or Magic Packet for a sleeper that did not wake it; a few for each host */
 };
 
 /* Which sign of life: RELEASE events say it in `detail`. */
@@ -43,7 +44,7 @@ struct pz_event {
 	__u32 segment;
 	__u32 ifindex;        /* where the frame came in */
 	__u32 frame_length;   /* on the wire */
-	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit */
+	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit; NON_WAKE: the first that fit */
 	__u8 mac[6];          /* the frame's sender */
 	__u8 family;          /* enum pz_family of `address` */
 	__u8 detail;          /* enum pz_sign */

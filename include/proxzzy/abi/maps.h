@@ -99,6 +99,7 @@ struct pz_live {
 	__u64 last_trigger_ns;  /* the last trigger, reported or not */
 	__u64 event_due_ns;     /* when the host's event allowance is whole again */
 	__u64 last_conflict_ns; /* the last conflict that was reported */
+	__u64 non_wake_due_ns;  /* when its allowance of NON_WAKE events is whole again */
 };
 
 /* pz_addr_bits_v1, pz_mac_bits_v1: one bit per hash value, 64 to an entry. */
@@ -157,7 +158,7 @@ PZ_STATIC_ASSERT(sizeof(struct pz_index) == 16, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_mac_key) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_live) == 40, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_live) == 48, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
 
 #endif
