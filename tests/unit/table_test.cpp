@@ -60,24 +60,43 @@ std::string_view word(Kind kind) {
         return "drop_held";
     case Kind::notice:
         return "notice";
+    case Kind::edge:
+        return "edge";
     }
     return "?";
 }
 
-/// "probe 192.0.2.1"; of a notice, its first word.
+std::string_view word(Effect::Notice notice) {
+    switch (notice) {
+    case Effect::Notice::sleep_abandoned:
+        return "sleep-abandoned";
+    case Effect::Notice::unreachable:
+        return "unreachable";
+    case Effect::Notice::address_not_back:
+        return "address-not-back";
+    case Effect::Notice::address_expired:
+        return "address-expired";
+    case Effect::Notice::none:
+        break;
+    }
+    return "?";
+}
+
+/// "probe 192.0.2.1", "notice unreachable"
 std::string line(const Effect& effect) {
     std::string out(word(effect.kind));
     if (effect.address)
         out += " " + effect.address->to_string();
     if (effect.kind == Kind::notice)
-        out += " " + effect.text.substr(0, effect.text.find(':'));
+        out += " " + std::string(word(effect.notice));
     return out;
 }
 
 Lines lines(const Effects& effects) {
     Lines out;
     for (const Effect& effect : effects)
-        out.push_back(line(effect));
+        if (effect.kind != Kind::edge) // those are what state() says
+            out.push_back(line(effect));
     return out;
 }
 Lines lines(const Result<Effects>& effects) {
@@ -141,8 +160,8 @@ protected:
             now = *due - 1ns;
             EXPECT_EQ(lines(tick()), Lines{}) << "before its time";
             now = *due;
-            for (const Effect& effect : tick())
-                out.push_back(fmt::format("{:g} {}", std::chrono::duration<double>(now - start).count(), line(effect)));
+            for (const std::string& text : lines(tick()))
+                out.push_back(fmt::format("{:g} {}", std::chrono::duration<double>(now - start).count(), text));
         }
         now = start + until;
         return out;
@@ -1268,9 +1287,9 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     };
     EXPECT_EQ(table.tick(start + 3s - 1ns, last_seen).size(), 0U);
     EXPECT_EQ(asked, 0U);
-    EXPECT_EQ(table.tick(start + 3s, last_seen).size(), 3U);
+    EXPECT_EQ(table.tick(start + 3s, last_seen).size(), 4U);
     EXPECT_EQ(asked, 1U);
-    EXPECT_EQ(table.tick(start + 3s + 9us, last_seen).size(), 27U);
+    EXPECT_EQ(table.tick(start + 3s + 9us, last_seen).size(), 36U);
     EXPECT_EQ(asked, 10U);
     EXPECT_EQ(table.next_deadline(), start + 3s + 10us);
     table.tick(start + 4s, last_seen);
@@ -1683,7 +1702,13 @@ private:
             break;
         case Kind::notice:
             EXPECT_FALSE(effect.text.empty());
-            ++seen_[effect.text.substr(0, effect.text.find(':'))];
+            ++seen_[std::string(word(effect.notice))];
+            break;
+        case Kind::edge:
+            EXPECT_EQ(told_[effect.host], effect.from);
+            EXPECT_NE(effect.from, effect.to);
+            EXPECT_FALSE(effect.text.empty());
+            told_[effect.host] = effect.to;
             break;
         }
     }
@@ -1694,9 +1719,11 @@ private:
             ASSERT_NE(host, nullptr) << "host " << id << " is gone but not forgotten";
             EXPECT_EQ(kernel.generation, host->generation);
         }
+        std::erase_if(told_, [&](const auto& each) { return table_.get(each.first) == nullptr; });
         for (const std::string& name : table_.names()) {
             const Host& host = *table_.find(name);
             SCOPED_TRACE(fmt::format("{} is {}", name, to_string(host.state)));
+            EXPECT_EQ(told_[host.id], host.state) << "an edge was not told";
             ++seen_[std::string(to_string(host.state))];
             const auto found = kernel_.find(host.id);
             if (host.state == HostState::awake && host.awaited.empty()) {
@@ -1770,6 +1797,7 @@ private:
     bool quiet_ = false;
     std::mt19937_64 random_;
     std::map<HostId, Kernel> kernel_;
+    std::map<HostId, HostState> told_; // by the edges so far
     std::set<std::uint32_t> released_; // generations that the kernel released and then forgot
     std::set<std::uint32_t> chatty_; // generations in which the owner never falls silent
     std::set<std::uint32_t> nic_answers_; // generations in which the NIC answers by itself

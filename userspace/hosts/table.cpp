@@ -3,6 +3,7 @@
 #include "hosts/table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -10,32 +11,6 @@ namespace pz {
 namespace {
 
 using Kind = Effect::Kind;
-
-std::string_view name_of(pz_sign sign) {
-    switch (sign) {
-    case PZ_SIGN_ARP_REQUEST:
-        return "ARP request";
-    case PZ_SIGN_ARP_PROBE:
-        return "ARP probe";
-    case PZ_SIGN_ARP_ANNOUNCEMENT:
-        return "ARP announcement";
-    case PZ_SIGN_DAD:
-        return "duplicate address detection";
-    case PZ_SIGN_ND:
-        return "Neighbour Discovery";
-    case PZ_SIGN_DHCP:
-        return "DHCP";
-    case PZ_SIGN_GROUP:
-        return "IGMP or MLD";
-    case PZ_SIGN_IP:
-        return "IP packet";
-    case PZ_SIGN_REPLY:
-        return "reply";
-    case PZ_SIGN_NONE:
-        break;
-    }
-    return "frame";
-}
 
 /// Whether an owner that shows `sign` uses the address in the event.  A probe and DAD come before the address is usable
 /// (RFC 5227 §2.1, RFC 4862 §5.4).  DHCP, a group message or a reply to our probe say it only as an event of kind
@@ -85,12 +60,14 @@ void add(Effects& effects, Kind kind, const Host& host, std::optional<IpAddress>
     effects.push_back(Effect{kind, host.id, address, {}});
 }
 
-void add_notice(Effects& effects, const Host& host, std::string text) {
-    effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text)});
+void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::string text) {
+    effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text), notice});
 }
 
-void enter(Host& host, HostState state, std::string reason, Instant now) {
-    host.state = state;
+/// The only way into a state.
+void enter(Host& host, HostState state, std::string reason, Instant now, Effects& effects) {
+    effects.push_back(Effect{
+        .kind = Kind::edge, .host = host.id, .text = reason, .from = std::exchange(host.state, state), .to = state});
     host.since = now;
     host.since_reason = std::move(reason);
 }
@@ -106,13 +83,13 @@ std::vector<IpAddress> expire(Host& host, Instant now) {
 }
 
 void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) {
-    add_notice(effects, host,
-               fmt::format("address-expired: {} is past its validity and no longer answered", ip.to_string()));
+    add_notice(effects, host, Effect::Notice::address_expired,
+               fmt::format("{} is past its validity and no longer answered", ip.to_string()));
 }
 
 void start_waking(Host& host, const Timers& timers, bool magic_sent, std::string reason, Instant now,
                   Effects& effects) {
-    enter(host, HostState::waking, std::move(reason), now);
+    enter(host, HostState::waking, std::move(reason), now, effects);
     host.wake_wanted = false;
     ++host.wakes;
     host.triggered = now;
@@ -164,7 +141,7 @@ void prove(Host& host, const IpAddress& ip, Effects& effects) {
 /// From asleep, waking or unreachable: the owner speaks for itself again.
 void give_back(Host& host, const Timers& timers, std::string reason, std::optional<IpAddress> proven, Instant now,
                Effects& effects) {
-    enter(host, HostState::awake, std::move(reason), now);
+    enter(host, HostState::awake, std::move(reason), now, effects);
     add(effects, Kind::stop_answering, host);
     if (host.identity == Identity::proxy)
         host.hand_back = now + timers.hand_back;
@@ -174,6 +151,32 @@ void give_back(Host& host, const Timers& timers, std::string reason, std::option
 }
 
 } // namespace
+
+std::string_view name_of(pz_sign sign) {
+    switch (sign) {
+    case PZ_SIGN_ARP_REQUEST:
+        return "ARP request";
+    case PZ_SIGN_ARP_PROBE:
+        return "ARP probe";
+    case PZ_SIGN_ARP_ANNOUNCEMENT:
+        return "ARP announcement";
+    case PZ_SIGN_DAD:
+        return "duplicate address detection";
+    case PZ_SIGN_ND:
+        return "Neighbour Discovery";
+    case PZ_SIGN_DHCP:
+        return "DHCP";
+    case PZ_SIGN_GROUP:
+        return "IGMP or MLD";
+    case PZ_SIGN_IP:
+        return "IP packet";
+    case PZ_SIGN_REPLY:
+        return "reply";
+    case PZ_SIGN_NONE:
+        break;
+    }
+    return "frame";
+}
 
 Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
     PZ_TRY(validate(config));
@@ -216,7 +219,8 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     Host& host = hosts_[id];
     if (old == nullptr) {
         host.id = id;
-        enter(host, HostState::awake, "configured", now);
+        host.since = now;
+        host.since_reason = "configured";
     }
     host.segment = segment;
     host.identity = config.identity.value_or(options_.default_identity);
@@ -281,7 +285,7 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
     for (const IpAddress& ip : expire(host, now))
         add_expiry_notice(effects, host, ip);
     host.generation = ++last_generation_;
-    enter(host, HostState::arming, "sleep requested", now);
+    enter(host, HostState::arming, "sleep requested", now, effects);
     host.state_deadline = now + options_.timers.arming_limit;
     host.last_owner_frame = now;
     add(effects, Kind::watch, host);
@@ -296,7 +300,7 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
     case HostState::awake:
         return effects;
     case HostState::arming:
-        enter(host, HostState::awake, "release requested", now);
+        enter(host, HostState::awake, "release requested", now, effects);
         add(effects, Kind::forget, host);
         break;
     case HostState::asleep:
@@ -400,7 +404,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     case HostState::arming:
         if (kind != PZ_EVENT_RELEASE)
             return effects;
-        enter(*host, HostState::awake, fmt::format("sign of life: {}", name_of(sign)), now);
+        enter(*host, HostState::awake, fmt::format("sign of life: {}", name_of(sign)), now, effects);
         add(effects, Kind::forget, *host);
         break;
     case HostState::waking:
@@ -464,8 +468,8 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         if (now >= host.state_deadline) {
             for (const IpAddress& ip : host.awaited) {
                 add(effects, Kind::drop_held, host, ip);
-                add_notice(effects, host,
-                           fmt::format("address-not-back: {} was not seen in use within {} s", ip.to_string(),
+                add_notice(effects, host, Effect::Notice::address_not_back,
+                           fmt::format("{} was not seen in use within {} s", ip.to_string(),
                                        in_seconds(timers.address_limit)));
             }
             host.awaited.clear();
@@ -479,7 +483,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::arming:
         host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
         if (now >= host.last_owner_frame + timers.arming_silence) {
-            enter(host, HostState::asleep, "silent after sleep was requested", now);
+            enter(host, HostState::asleep, "silent after sleep was requested", now, effects);
             add(effects, Kind::serve, host);
             // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
             for (const HostAddress& address : host.config.addresses)
@@ -490,11 +494,11 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             host.next_announce = now + timers.announce_interval;
             host.next_refresh = now + timers.switch_refresh;
         } else if (now >= host.state_deadline) {
-            enter(host, HostState::awake, "sleep abandoned", now);
+            enter(host, HostState::awake, "sleep abandoned", now, effects);
             add(effects, Kind::forget, host);
-            add_notice(effects, host,
-                       fmt::format("sleep-abandoned: the host was never silent for {} s within {} s",
-                                   in_seconds(timers.arming_silence), in_seconds(timers.arming_limit)));
+            add_notice(effects, host, Effect::Notice::sleep_abandoned,
+                       fmt::format("the host was never silent for {} s within {} s", in_seconds(timers.arming_silence),
+                                   in_seconds(timers.arming_limit)));
         }
         break;
     case HostState::asleep:
@@ -511,13 +515,12 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         break;
     case HostState::waking:
         if (now >= host.state_deadline) {
-            enter(host, HostState::unreachable, "did not wake in time", now);
+            enter(host, HostState::unreachable, "did not wake in time", now, effects);
             add(effects, Kind::stop_answering, host);
             add(effects, Kind::drop_held, host);
             host.awaited.clear();
-            add_notice(
-                effects, host,
-                fmt::format("unreachable: no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
+            add_notice(effects, host, Effect::Notice::unreachable,
+                       fmt::format("no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
             break;
         }
         if (now >= host.next_magic) {

@@ -35,14 +35,22 @@ struct Effect {
         probe,          // wire: ask for `address` from the gateway's own addresses
         deliver,        // held packets to `address` go out
         drop_held,      // held packets are dropped; `address` nullopt: all
-        notice,         // log line `text` about the host
+        notice,         // something to tell about the host: `notice`, and `text` in words
+        edge,           // the host went `from` one state `to` another, because of `text`
     };
+    enum class Notice : std::uint8_t { none, sleep_abandoned, unreachable, address_not_back, address_expired };
     Kind kind = Kind::notice;
     HostId host = 0;
     std::optional<IpAddress> address = std::nullopt;
     std::string text = {};
+    Notice notice = Notice::none;
+    HostState from = HostState::awake;
+    HostState to = HostState::awake;
 };
 using Effects = std::vector<Effect>;
+
+/// "ARP probe", "duplicate address detection", ...
+std::string_view name_of(pz_sign sign);
 
 /// Time constants of the design's sections 5 to 7.
 struct Timers {
