@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Debian 12 packages.  The compilers of `clang` serve the asan and tsan presets; `peers` are the real programs that the
 # lab and the tests talk to.
 declare -A packages=(
-    [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev
+    [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libpcap-dev
         libboost-program-options1.81-dev libspdlog-dev libgtest-dev python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake

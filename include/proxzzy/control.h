@@ -56,6 +56,12 @@ enum pz_message {
 	PZ_MSG_HOST_WAKE = 0x1e,    /* set: PZ_A_HOST_NAME; Magic Packets until it is back */
 	PZ_MSG_HOST_RELEASE = 0x1f, /* set: PZ_A_HOST_NAME; the proxy lets go, the host is awake */
 	PZ_MSG_DETACH = 0x20,       /* no attributes; off every interface, then the daemon stops */
+
+	PZ_MSG_EVENTS_GET = 0x21, /* with NLM_F_DUMP, set: pz_events_attr; answer: EVENT ..., NLMSG_DONE */
+				  /* with FOLLOW, NLMSG_DONE comes when the daemon stops */
+	PZ_MSG_EVENT = 0x22,      /* set: pz_event_attr */
+	PZ_MSG_WAKES_GET = 0x23,  /* with NLM_F_DUMP, set: PZ_A_HOST_NAME; answer: WAKE ..., NLMSG_DONE */
+	PZ_MSG_WAKE = 0x24,       /* set: pz_wake_log_attr */
 };
 
 /* Attribute sets.  Type, then how often: "1" always, "0-1" absent means the value in brackets, "n" repeated. */
@@ -163,6 +169,60 @@ enum pz_host_status_attr {
 	PZ_A_HOST_STATUS_WAKES,                /* u64, 1: how often it was woken */
 	PZ_A_HOST_STATUS_HELD_PACKETS,         /* u32, 1: waiting for it */
 	PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, /* u64, 1: from trigger to first sign of life; 0 = never woken */
+};
+
+/* Which events are wanted. */
+enum pz_events_attr {
+	PZ_A_EVENTS_UNSPEC,
+	PZ_A_EVENTS_HOST,     /* string, 0-1 [of all hosts, and of none]: only those of this host */
+	PZ_A_EVENTS_FOLLOW,   /* u8, 0-1 [0]: 1 = first those that are kept, then all others as they come */
+	PZ_A_EVENTS_NEW_ONLY, /* u8, 0-1 [0]: 1 = none that is kept already; only with FOLLOW */
+};
+
+/* Something that happened. */
+enum pz_event_attr {
+	PZ_A_EVENT_UNSPEC,
+	PZ_A_EVENT_SEQUENCE,   /* u64, 1: from 1 upwards since the daemon's start */
+	PZ_A_EVENT_TIME_NS,    /* u64, 1: nanoseconds since 1970, UTC */
+	PZ_A_EVENT_KIND,       /* string, 1: "state", "trigger", ...: docs/messages.md */
+	PZ_A_EVENT_LEVEL,      /* string, 1: "debug", "info", "warning" or "error" */
+	PZ_A_EVENT_TEXT,       /* string, 0-1: what happened, in words */
+	PZ_A_EVENT_HOST,       /* string, 0-1: name */
+	PZ_A_EVENT_HOST_ID,    /* u32, 0-1: key in the kernel's policy and live maps */
+	PZ_A_EVENT_GENERATION, /* u32, 0-1 */
+	PZ_A_EVENT_INTERFACE,  /* string, 0-1 */
+	PZ_A_EVENT_FROM,       /* u8 pz_control_state, 0-1: "state" only */
+	PZ_A_EVENT_TO,         /* u8 pz_control_state, 0-1: "state" only */
+	PZ_A_EVENT_REASON,     /* string, 0-1: the kernel's reason, as in COUNTER */
+	PZ_A_EVENT_SENTENCE,   /* string, 0-1: that reason in words */
+	PZ_A_EVENT_RULE,       /* string, 0-1: what matched, as "tcp/22", "tcp/any", "magic" */
+	PZ_A_EVENT_DECIDED_BY, /* string, 0-1: "kernel", "daemon", "operator" or "host" */
+	PZ_A_EVENT_PACKET,     /* string, 0-1: the packet in one line */
+	PZ_A_EVENT_UID,        /* u32, 0-1: who asked */
+	PZ_A_EVENT_PID,        /* u32, 0-1: who asked */
+	PZ_A_EVENT_MISSED,     /* u64, 0-1: "lost" only: how many events of all kinds were missed */
+};
+
+/* A packet or request that woke a host, or a packet that did not.  Times "after" count from TIME_NS. */
+enum pz_wake_log_attr {
+	PZ_A_WAKE_LOG_UNSPEC,
+	PZ_A_WAKE_LOG_TIME_NS,        /* u64, 1: nanoseconds since 1970, UTC; the kernel's time of the packet */
+	PZ_A_WAKE_LOG_OUTCOME,        /* string, 1: "not-woken", or of a wake "waking", "awake", "unreachable", */
+				      /* "address-not-back", "released", "sleep-requested" */
+	PZ_A_WAKE_LOG_REASON,         /* string, 0-1: the kernel's reason, as in COUNTER */
+	PZ_A_WAKE_LOG_SENTENCE,       /* string, 0-1: that reason in words */
+	PZ_A_WAKE_LOG_RULE,           /* string, 0-1: what matched, as "tcp/22", "tcp/any", "magic" */
+	PZ_A_WAKE_LOG_DECIDED_BY,     /* string, 1: "kernel", "daemon", "operator" or "host" */
+	PZ_A_WAKE_LOG_PACKET,         /* string, 0-1: the packet in one line */
+	PZ_A_WAKE_LOG_FRAME,          /* binary, 0-1: what was captured of the packet */
+	PZ_A_WAKE_LOG_FRAME_LENGTH,   /* u32, 0-1 [0]: its length on the wire */
+	PZ_A_WAKE_LOG_COUNT,          /* u32, 0-1 [1]: "not-woken": so many like this one, the last one at TIME_NS */
+	PZ_A_WAKE_LOG_MAGIC_AFTER_US, /* u64, 0-1: the first Magic Packet was sent */
+	PZ_A_WAKE_LOG_SIGN,           /* string, 0-1: the sign of life */
+	PZ_A_WAKE_LOG_ALIVE_AFTER_US, /* u64, 0-1: when that was */
+	PZ_A_WAKE_LOG_DELIVERED,      /* u32, 0-1 [0]: held packets delivered */
+	PZ_A_WAKE_LOG_DELIVERED_AFTER_US, /* u64, 0-1: when the first one was */
+	PZ_A_WAKE_LOG_DROPPED,            /* u32, 0-1 [0]: held packets dropped */
 };
 
 /*

@@ -49,6 +49,10 @@ void check_answer(const Message& message) {
         return check_body<Counter>(*answer);
     case PZ_MSG_HOST:
         return check_body<HostStatus>(*answer);
+    case PZ_MSG_EVENT:
+        return check_body<Event>(*answer);
+    case PZ_MSG_WAKE:
+        return check_body<Wake>(*answer);
     default:
         require(false, "the answer's type is one of ours");
     }

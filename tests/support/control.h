@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/codec.h"
+#include "control/journal.h"
 #include "control/service.h"
 
 namespace pz::test {
@@ -73,6 +74,11 @@ public:
     Result<control::Durable> host_sleep(std::string_view name) override { return move_to(name, HostState::asleep); }
     Result<control::Durable> host_release(std::string_view name) override { return move_to(name, HostState::awake); }
     Result<control::Durable> host_wake(std::string_view name) override { return move_to(name, HostState::waking); }
+    Result<std::vector<control::Wake>> wakes(std::string_view name) override {
+        PZ_TRY(host_get(name));
+        return wake_log;
+    }
+    control::Journal& journal() override { return events; }
     Result<> detach() override {
         if (on_detach)
             on_detach();
@@ -81,6 +87,8 @@ public:
 
     std::map<std::string, control::HostStatus> hosts;
     std::vector<control::Counter> counters{{"arp-answered", "ARP request, answered", 7}, {"nobody", "not ours", 1}};
+    std::vector<control::Wake> wake_log;
+    control::Journal events{{}, nullptr};
     std::function<void()> on_detach;
     std::size_t gets = 0;
 

@@ -61,6 +61,47 @@ DaemonStatus full_daemon_status() {
             .bpffs = "/sys/fs/bpf/proxzzy/default"};
 }
 
+Event full_event() {
+    return {.sequence = 1ULL << 40,
+            .time_ns = 1'700'000'000'123'456'789,
+            .kind = "state",
+            .level = "info",
+            .text = "trigger: packet to 192.0.2.7",
+            .host = "nas",
+            .host_id = 0,
+            .generation = 3,
+            .interface = "lan0",
+            .from = HostState::asleep,
+            .to = HostState::waking,
+            .reason = "trigger-syn",
+            .sentence = "TCP connection attempt",
+            .rule = "tcp/22",
+            .decided_by = "kernel",
+            .packet = "02:00:00:00:00:01 192.0.2.1:40000 > 192.0.2.7:22 tcp syn 60 bytes",
+            .uid = 0,
+            .pid = 4711,
+            .missed = 12};
+}
+
+Wake full_wake() {
+    return {.time_ns = 1'700'000'000'123'456'789,
+            .outcome = "awake",
+            .reason = "trigger-syn",
+            .sentence = "TCP connection attempt",
+            .rule = "tcp/22",
+            .decided_by = "kernel",
+            .packet = "02:00:00:00:00:01 192.0.2.1:40000 > 192.0.2.7:22 tcp syn 60 bytes",
+            .frame = {{1, 2, 3}},
+            .frame_length = 60,
+            .count = 2,
+            .magic_after_us = 0,
+            .sign = "ARP probe",
+            .alive_after_us = 300'000,
+            .delivered = 1,
+            .delivered_after_us = 310'000,
+            .dropped = 1};
+}
+
 Capabilities full_capabilities() {
     return {"0.1.0", {"arp", "nd", "wake-tcp"}, 65'536, 64, 32, 8};
 }
@@ -113,6 +154,10 @@ TEST(ControlCodec, C13_StatusKeepsEveryField) {
 TEST(ControlCodec, C11_CapabilitiesKeepEveryField) {
     expect_every_field_set(full_capabilities());
     EXPECT_EQ(round_trip(full_capabilities(), PZ_MSG_CAPABILITIES), full_capabilities());
+    expect_every_field_set(full_event());
+    EXPECT_EQ(round_trip(full_event(), PZ_MSG_EVENT), full_event());
+    expect_every_field_set(full_wake());
+    EXPECT_EQ(round_trip(full_wake(), PZ_MSG_WAKE), full_wake());
 }
 
 TEST(ControlCodec, CountersKeepEveryField) {
@@ -509,6 +554,9 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<VlanTags>("vlan");
     expect_documented<HostStatus>("host-status");
     expect_documented<Acknowledgement>("acknowledgement");
+    expect_documented<EventsWanted>("events");
+    expect_documented<Event>("event");
+    expect_documented<Wake>("wake-log");
 }
 
 } // namespace

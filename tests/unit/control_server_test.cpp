@@ -401,6 +401,90 @@ TEST_F(ControlServer, ConnectionsAreBoundedForReadersAndWritersApart) {
     FAIL() << "a connection that ended still counts";
 }
 
+// ---- events ----
+
+/// A request that follows.
+RawMessage follow_events() {
+    return RawMessage(PZ_MSG_EVENTS_GET, NLM_F_REQUEST | NLM_F_DUMP).attribute(PZ_A_EVENTS_FOLLOW, {1});
+}
+
+std::optional<Event> event_in(const std::vector<std::uint8_t>& packet) {
+    const auto opened = open_answer(packet);
+    if (!opened || opened->header.nlmsg_type != PZ_MSG_EVENT)
+        return std::nullopt;
+    auto event = decode<Event>(*opened);
+    return event ? std::optional(*event) : std::nullopt;
+}
+
+TEST_F(ControlServer, WhoFollowsIsToldAtOnceAndAtTheEnd) {
+    std::optional<RawClient> raw;
+    {
+        Daemon daemon(path);
+        raw.emplace(path);
+        raw->send(follow_events());
+        Client ctl = client();
+        for (unsigned i = 0; i < 100; ++i) {
+            ASSERT_TRUE(ctl.change(PZ_MSG_HOST_SET, add, some_host(i)));
+            const auto event = event_in(raw->receive());
+            ASSERT_TRUE(event);
+            EXPECT_EQ(event->sequence, i + 1);
+            EXPECT_EQ(event->host, some_host(i).name);
+            EXPECT_EQ(event->uid, getuid());
+            EXPECT_EQ(event->pid, static_cast<std::uint32_t>(getpid()));
+        }
+        raw->send(RawMessage(PZ_MSG_STATUS_GET, NLM_F_REQUEST));
+        EXPECT_EQ(open_answer(raw->receive())->header.nlmsg_type, PZ_MSG_STATUS) << "the connection is of use still";
+    }
+    const auto last = raw->receive();
+    ASSERT_FALSE(last.empty());
+    EXPECT_EQ(open_answer(last)->header.nlmsg_type, NLMSG_DONE);
+    EXPECT_TRUE(raw->receive().empty());
+}
+
+TEST_F(ControlServer, WhoFollowsAndDoesNotReadIsNotDroppedAndMissesSome) {
+    constexpr unsigned events = 20'000;
+    Daemon daemon(path, {.send_limit = 50ms});
+    const RawClient slow(path);
+    slow.send(follow_events());
+    Client ctl = client();
+    for (unsigned part = 0; part < 20; ++part) {
+        daemon.run([&] {
+            for (unsigned i = 0; i < events / 20; ++i)
+                daemon.service.events.record(EventKind::trigger, {});
+        });
+        ASSERT_TRUE(ctl.get<DaemonStatus>(PZ_MSG_STATUS_GET));
+        std::this_thread::sleep_for(10ms);
+    }
+    std::uint64_t expected = 1;
+    std::uint64_t missed = 0;
+    while (expected <= events) {
+        const auto event = event_in(slow.receive());
+        ASSERT_TRUE(event) << "after " << expected;
+        if (event->missed) {
+            missed += *event->missed;
+            EXPECT_EQ(event->sequence, expected + *event->missed - 1);
+        } else {
+            EXPECT_EQ(event->sequence, expected);
+        }
+        expected = event->sequence + 1;
+    }
+    EXPECT_GT(missed, events / 4);
+    EXPECT_LT(missed, events);
+}
+
+TEST_F(ControlServer, AFollowerThatGoesAwayIsForgotten) {
+    Daemon daemon(path, {.may_write = [](const Peer&) { return true; }, .max_connections = 2});
+    for (int i = 0; i < 10; ++i) {
+        const RawClient raw(path);
+        raw.send(follow_events());
+        daemon.run([&] {
+            for (int j = 0; j < 3000; ++j)
+                daemon.service.events.record(EventKind::trigger, {});
+        });
+        ASSERT_TRUE(event_in(raw.receive())) << "the place of the one before is free";
+    }
+}
+
 // ---- start and stop ----
 
 TEST_F(ControlServer, TheSocketOfADeadDaemonIsReplaced) {

@@ -397,6 +397,153 @@ TEST_F(ControlRecord, TheFlagsOfBeginAreThoseOfTheRecord) {
     EXPECT_EQ(service.hosts.at("host1").config, config);
 }
 
+// ---- events and wakes ----
+
+class ControlEvents : public ControlSession {
+protected:
+    void happen(const std::string& host, const std::string& text = "text") {
+        Event event;
+        event.host = host;
+        event.text = text;
+        service.events.record(EventKind::trigger, std::move(event));
+    }
+    /// What the session has to say: "sequence text" of events, "missed N", "done", or the type's number.
+    std::vector<std::string> said() {
+        std::vector<std::string> lines;
+        while (auto message = session.next()) {
+            const Answer answer(*message);
+            EXPECT_EQ(session.may_wait(), answer.message.header.nlmsg_type == PZ_MSG_EVENT);
+            if (answer.message.header.nlmsg_type == NLMSG_DONE) {
+                lines.emplace_back("done");
+            } else if (answer.message.header.nlmsg_type == PZ_MSG_EVENT) {
+                EXPECT_EQ(answer.message.header.nlmsg_flags, NLM_F_MULTI);
+                EXPECT_EQ(answer.message.header.nlmsg_seq, 1U);
+                const auto event = decode<Event>(answer.message).value();
+                lines.push_back(event.missed ? "missed " + std::to_string(*event.missed)
+                                             : std::to_string(event.sequence) + " " + event.text);
+            } else {
+                lines.push_back(std::to_string(answer.message.header.nlmsg_type));
+            }
+        }
+        return lines;
+    }
+    void get(const EventsWanted& wanted) {
+        session.receive(encode({PZ_MSG_EVENTS_GET, NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP, 1, 0}, wanted)->bytes(),
+                        false);
+    }
+    using Lines = std::vector<std::string>;
+};
+
+TEST_F(ControlEvents, WhatIsKeptIsADump) {
+    get({});
+    EXPECT_EQ(said(), Lines{"done"});
+    happen("a", "one");
+    happen("b", "two");
+    get({});
+    happen("a", "too late");
+    EXPECT_EQ(said(), (Lines{"1 one", "2 two", "done"}));
+    get({.host = "b"});
+    EXPECT_EQ(said(), (Lines{"2 two", "done"}));
+    EXPECT_FALSE(session.follows());
+}
+
+TEST_F(ControlEvents, WhoFollowsGetsWhatComes) {
+    happen("a", "one");
+    get({.host = {}, .follow = true});
+    EXPECT_TRUE(session.follows());
+    EXPECT_EQ(said(), Lines{"1 one"});
+    EXPECT_EQ(said(), Lines{});
+    happen("b", "two");
+    EXPECT_EQ(said(), Lines{"2 two"});
+    session.end_following();
+    happen("b", "too late");
+    EXPECT_EQ(said(), Lines{"done"});
+    get({.host = {}, .follow = true, .new_only = true});
+    EXPECT_EQ(said(), Lines{});
+    happen("b", "four");
+    EXPECT_EQ(said(), Lines{"4 four"});
+}
+
+TEST_F(ControlEvents, WhoFellBehindIsToldHowMany) {
+    get({.host = {}, .follow = true});
+    EXPECT_EQ(said(), Lines{});
+    for (int i = 0; i < 5000; ++i)
+        happen("a");
+    const auto lines = said();
+    ASSERT_EQ(lines.size(), 1U + 4096U);
+    EXPECT_EQ(lines[0], "missed 904");
+    EXPECT_EQ(lines[1], "905 text");
+    EXPECT_EQ(lines.back(), "5000 text");
+}
+
+TEST_F(ControlEvents, ADumpThatFellBehindEndsWhereItWould) {
+    for (int i = 0; i < 10; ++i)
+        happen("a");
+    get({});
+    for (int i = 0; i < 6000; ++i)
+        happen("a");
+    EXPECT_EQ(said(), (Lines{"missed 10", "done"}));
+}
+
+TEST_F(ControlEvents, OtherRequestsAreAnsweredBetweenEvents) {
+    get({.host = {}, .follow = true});
+    session.receive(RawMessage(PZ_MSG_STATUS_GET, NLM_F_REQUEST).bytes(), false);
+    happen("a", "one");
+    EXPECT_EQ(said(), (Lines{std::to_string(PZ_MSG_STATUS), "1 one"}));
+    const auto answers = ask(RawMessage(PZ_MSG_EVENTS_GET, NLM_F_REQUEST | NLM_F_DUMP));
+    ASSERT_EQ(answers.size(), 2U) << "the refusal, and the event that it is";
+    EXPECT_EQ(answers[0].error(), EBUSY);
+    EXPECT_EQ(answers[0].acknowledgement().message,
+              "EVENTS_GET: events are followed on this connection already, open another");
+}
+
+TEST_F(ControlEvents, WhatMakesNoSenseIsRefused) {
+    expect_refused(ask(RawMessage(PZ_MSG_EVENTS_GET, NLM_F_REQUEST)), EINVAL,
+                   "nlmsg_flags: are 0x1, NLM_F_DUMP (0x300) is missing");
+    expect_refused(ask(PZ_MSG_EVENTS_GET, NLM_F_REQUEST | NLM_F_DUMP, EventsWanted{.host = {}, .new_only = true}),
+                   EINVAL, "new-only: is 1, must be 0 without follow: there would be nothing to send");
+    expect_refused(ask(PZ_MSG_WAKES_GET, NLM_F_REQUEST | NLM_F_DUMP, HostName{"nobody"}), ENOENT,
+                   "name \"nobody\": no such host", 20);
+}
+
+TEST_F(ControlEvents, ChangesAndRefusalsAreEventsAndReadingIsNot) {
+    expect_done(PZ_MSG_HOST_SET, add, some_host(1), Durable::no);
+    expect_done(PZ_MSG_HOST_SLEEP, NLM_F_REQUEST | NLM_F_ACK, HostName{"host1"}, Durable::no);
+    ask(PZ_MSG_STATUS_GET, NLM_F_REQUEST, Nothing{});
+    ask(PZ_MSG_HOST_WAKE, NLM_F_REQUEST, HostName{"nobody"});
+    ask(RawMessage(0x4000));
+    get({});
+    EXPECT_EQ(said(), (Lines{"1 host set", "2 host sleep", "3 host wake: name \"nobody\": no such host",
+                             "4 message type 16384: nlmsg_type: 16384 is not a request that this version of the "
+                             "protocol has",
+                             "done"}));
+    EXPECT_EQ(service.events.at(3).host, "nobody");
+}
+
+TEST_F(ControlEvents, WhoMayNotWriteCannotFloodTheJournal) {
+    Session stranger(service, false, {.uid = 1000, .pid = 7});
+    for (int i = 0; i < 1000; ++i) {
+        stranger.receive(RawMessage(PZ_MSG_DETACH).bytes(), false);
+        while (stranger.next())
+            ;
+    }
+    EXPECT_GE(service.events.last(), 16U);
+    EXPECT_LE(service.events.last(), 20U);
+}
+
+TEST_F(ControlEvents, C14_WakesAreADump) {
+    ASSERT_TRUE(service.host_set(some_host(1), false));
+    Wake wake;
+    wake.outcome = "awake";
+    wake.decided_by = "kernel";
+    wake.frame = {{1, 2, 3}};
+    service.wake_log = {wake, wake};
+    const auto answers = ask(PZ_MSG_WAKES_GET, NLM_F_REQUEST | NLM_F_DUMP, HostName{"host1"});
+    ASSERT_EQ(answers.size(), 3U);
+    EXPECT_EQ(decode<Wake>(answers[1].message).value(), wake);
+    EXPECT_EQ(answers[2].message.header.nlmsg_type, NLMSG_DONE);
+}
+
 // ---- who may do what ----
 
 TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
@@ -428,7 +575,8 @@ TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
           Case{PZ_MSG_HOST_SET, add, true}, Case{PZ_MSG_HOST_BEGIN, add, true}, Case{PZ_MSG_HOST_PUT, request, false},
           Case{PZ_MSG_HOST_COMMIT, request, false}, Case{PZ_MSG_HOST_DELETE, request, true},
           Case{PZ_MSG_HOST_SLEEP, request, true}, Case{PZ_MSG_HOST_WAKE, request, true},
-          Case{PZ_MSG_HOST_RELEASE, request, true}, Case{PZ_MSG_DETACH, request, false}}) {
+          Case{PZ_MSG_HOST_RELEASE, request, true}, Case{PZ_MSG_DETACH, request, false},
+          Case{PZ_MSG_EVENTS_GET, request | NLM_F_DUMP, false}, Case{PZ_MSG_WAKES_GET, request | NLM_F_DUMP, true}}) {
         const auto refused = answers(each.type, each.flags, each.name);
         ASSERT_EQ(refused.size(), 1U) << each.type;
         EXPECT_EQ(refused[0].error(), EPERM) << each.type;

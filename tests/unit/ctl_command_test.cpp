@@ -159,7 +159,7 @@ TEST(CtlCommand, HelpIsAboutTheCommand) {
 TEST(CtlCommand, UnknownCommandsAreToldTheKnownOnes) {
     const std::string known =
         "must be one of host add, host sleep, host wake, host release, host remove, host show, hosts, "
-        "status, capabilities, stats, detach";
+        "status, capabilities, stats, detach, events, why";
     EXPECT_EQ(refusal({}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"--json"}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"dance"}), "command \"dance\": " + known);
@@ -230,6 +230,27 @@ TEST(CtlCommand, ThePasswordFileIsNamedButNotItsContent) {
                   "--secureon-file \"" + std::string(file.path()) +
                       "\": must hold six pairs of hexadecimal digits, as in 01:23:45:67:89:ab, and nothing else");
     }
+}
+
+TEST(CtlCommand, EventsWhyAndWatch) {
+    const auto events = parse({"events", "--follow", "--new-only", "--host", "nas"});
+    ASSERT_TRUE(events) << events.error().message;
+    EXPECT_EQ(events->verb, Verb::events);
+    EXPECT_TRUE(events->follow && events->new_only);
+    EXPECT_EQ(events->config.name, "nas");
+    EXPECT_FALSE(parse({"events"})->follow);
+    EXPECT_EQ(refusal({"events", "--new-only"}),
+              "--new-only: must come with --follow: nothing that is new is there yet");
+    const auto why = parse({"why", "nas", "--pcap", "-"});
+    ASSERT_TRUE(why) << why.error().message;
+    EXPECT_EQ(why->config.name, "nas");
+    EXPECT_EQ(why->pcap, "-");
+    EXPECT_EQ(parse({"stats"})->watch, std::nullopt);
+    EXPECT_EQ(parse({"stats", "--watch"})->watch, std::chrono::seconds(1));
+    EXPECT_EQ(parse({"stats", "--watch=5"})->watch, std::chrono::seconds(5));
+    for (const char* seconds : {"--watch=0", "--watch=-1", "--watch=x", "--watch=86401"})
+        EXPECT_EQ(refusal({"stats", seconds}),
+                  "--watch \"" + std::string(seconds).substr(8) + "\": must be a number of seconds from 1 to 86400");
 }
 
 TEST(CtlCommand, WakeRulesReadAsTheyAreWritten) {

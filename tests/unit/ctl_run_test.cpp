@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // proxzzyctl with a daemon behind the socket: what it prints, as text and as JSON, and how it fails.
+#include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -51,7 +54,7 @@ protected:
     Result<std::string> ctl(std::vector<const char*> arguments) {
         arguments.push_back("--control");
         arguments.push_back(path.c_str());
-        return run(PZ_TRY(parse(arguments)));
+        return run(PZ_TRY(parse(arguments)), [this](std::string_view line) { printed += line; });
     }
     std::string text(const std::vector<const char*>& arguments) {
         auto output = ctl(arguments);
@@ -69,6 +72,7 @@ protected:
 
     test::FakeService service;
     std::string path;
+    std::string printed; // line by line
 
 private:
     std::string folder_ = "/tmp/proxzzy-ctl-XXXXXX";
@@ -170,6 +174,95 @@ TEST_F(CtlRun, WithoutADaemon) {
     EXPECT_EQ(text({"detach", "--bpffs", pins.c_str()}),
               "no proxzzyd at " + path + ", and nothing of one below " + pins);
     EXPECT_EQ(json_of({"detach", "--bpffs", pins.c_str()}), (json::value{{"detached", false}}));
+}
+
+TEST_F(CtlRun, EventsAreLines) {
+    control::Event event;
+    event.host = "nas";
+    event.text = "sleep requested";
+    event.from = HostState::awake;
+    event.to = HostState::arming;
+    service.events.record(control::EventKind::state, event);
+    service.events.record(control::EventKind::ready, {});
+    EXPECT_EQ(text({"events", "--host", "nas"}), "");
+    EXPECT_EQ(printed.substr(23), "  nas              state            awake -> arming: sleep requested\n");
+    printed.clear();
+    text({"events", "--json"});
+    const auto end = printed.find('\n');
+    const auto first = json::parse(printed.substr(0, end));
+    EXPECT_EQ(first.at("kind"), "state");
+    EXPECT_EQ(first.at("from"), "awake");
+    EXPECT_EQ(first.at("missed"), nullptr);
+    EXPECT_EQ(json::parse(printed.substr(end + 1)).at("kind"), "ready");
+}
+
+TEST_F(CtlRun, C14_WhyTellsEveryStep) {
+    add_nas();
+    EXPECT_EQ(text({"why", "nas"}), "nas: nothing woke it, and no packet that could have was seen while it slept");
+    control::Wake wake;
+    wake.time_ns = 1'700'000'000'250'000'000;
+    wake.outcome = "awake";
+    wake.reason = "trigger-syn";
+    wake.sentence = "TCP connection attempt";
+    wake.rule = "tcp/22";
+    wake.decided_by = "kernel";
+    wake.packet = "the packet";
+    wake.frame = {{0xff, 0x01}};
+    wake.frame_length = 60;
+    wake.magic_after_us = 45;
+    wake.sign = "ARP probe";
+    wake.alive_after_us = 301'000;
+    wake.delivered = 1;
+    wake.delivered_after_us = 302'001;
+    control::Wake ignored;
+    ignored.outcome = "not-woken";
+    ignored.decided_by = "kernel";
+    ignored.packet = "another";
+    ignored.reason = "port-closed";
+    ignored.count = 3;
+    service.wake_log = {wake, ignored};
+    const auto shown = text({"why", "nas"});
+    for (const char* expected :
+         {"woken by the packet\n  why           trigger-syn: TCP connection attempt\n  decided by    kernel, rule "
+          "tcp/22\n",
+          "  Magic Packet  ", "+0.045 ms\n", "+301.000 ms  ARP probe\n", "+302.001 ms  held packets: 1\n",
+          "  outcome       awake\n", "not woken by another, 3 times\n"})
+        EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
+    const auto as_json = json_of({"why", "nas"});
+    EXPECT_EQ(as_json.at("host"), "nas");
+    EXPECT_EQ(as_json.at("wakes").at(0).at("frame"), "ff01");
+    EXPECT_EQ(as_json.at("wakes").at(1).at("magic_after_us"), nullptr);
+}
+
+TEST_F(CtlRun, C14_PacketsThatWokeAreAPcapFile) {
+    add_nas();
+    control::Wake wake;
+    wake.time_ns = 1'700'000'000'000'000'007;
+    wake.outcome = "awake";
+    wake.decided_by = "kernel";
+    wake.frame = {{1, 2, 3}};
+    wake.frame_length = 60;
+    control::Wake ignored = wake;
+    ignored.outcome = "not-woken";
+    service.wake_log = {wake, ignored};
+    const std::string file = path + ".pcap";
+    EXPECT_EQ(text({"why", "nas", "--pcap", file.c_str()}), "");
+    std::ifstream in(file, std::ios::binary);
+    const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
+    ASSERT_EQ(bytes.size(), 24U + 16U + 3U) << "one packet";
+    const auto u32 = [&](std::size_t at) {
+        std::uint32_t value = 0;
+        std::memcpy(&value, bytes.data() + at, 4);
+        return value;
+    };
+    EXPECT_EQ(u32(0), 0xa1b23c4dU) << "nanoseconds";
+    EXPECT_EQ(u32(20), 1U) << "Ethernet";
+    EXPECT_EQ(u32(24), 1'700'000'000U);
+    EXPECT_EQ(u32(28), 7U);
+    EXPECT_EQ(u32(32), 3U);
+    EXPECT_EQ(u32(36), 60U);
+    EXPECT_NE(ctl({"why", "nas", "--pcap", "/nonexistent/file"}).error().message.find("--pcap \"/nonexistent/file\""),
+              std::string::npos);
 }
 
 TEST(CtlVersion, IsPrinted) {

@@ -47,6 +47,13 @@ Result<Client> Client::connect(const std::string& path, Duration limit) {
     return Client(std::move(socket), path);
 }
 
+Result<> Client::wait_for_ever() {
+    const timeval none{};
+    if (setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none) != 0)
+        return fail_errno("setsockopt", errno);
+    return {};
+}
+
 Result<> Client::send(const Result<Message>& message) {
     if (!message)
         return std::unexpected(message.error());

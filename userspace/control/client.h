@@ -26,9 +26,9 @@ public:
     }
 
     /// All answers to a dump, in order, each as soon as it is there.
-    template <HasSchema Answer>
-    Result<> dump(std::uint16_t type, const std::function<void(Answer)>& take) {
-        PZ_TRY(send(encode({type, NLM_F_REQUEST | NLM_F_DUMP, ++sequence_, 0}, Nothing{})));
+    template <HasSchema Answer, HasSchema Body = Nothing>
+    Result<> dump(std::uint16_t type, const std::function<void(Answer)>& take, const Body& body = {}) {
+        PZ_TRY(send(encode({type, NLM_F_REQUEST | NLM_F_DUMP, ++sequence_, 0}, body)));
         for (;;) {
             const Received message = PZ_TRY(receive(Schema<Answer>::message));
             if (message.header.nlmsg_type == NLMSG_DONE)
@@ -36,6 +36,9 @@ public:
             take(PZ_TRY(read<Answer>(message)));
         }
     }
+
+    /// Answers may take for ever from now on: they are events.
+    Result<> wait_for_ever();
 
     /// Has something changed; `flags` besides NLM_F_REQUEST and NLM_F_ACK.
     template <HasSchema Body = Nothing>

@@ -65,6 +65,9 @@ bool put(nl_msg* message, int type, const T& value) {
     } else if constexpr (std::is_same_v<T, std::string>) {
         return value.size() < PZ_CONTROL_MAX_MESSAGE &&
                nla_put(message, type, static_cast<int>(value.size() + 1), value.c_str()) == 0;
+    } else if constexpr (std::is_same_v<T, Blob>) {
+        return value.bytes.size() < PZ_CONTROL_MAX_MESSAGE &&
+               nla_put(message, type, static_cast<int>(value.bytes.size()), value.bytes.data()) == 0;
     } else if constexpr (std::is_same_v<T, MacAddress>) {
         return put(message, type, value.bytes);
     } else if constexpr (std::is_same_v<T, IpAddress>) {
@@ -206,6 +209,8 @@ Decoded<> get(const Attribute& attribute, const char* name, Unknown unknown, T& 
                 return refuse_at(attribute.offset, fmt::format("{}: must be text with one NUL, at its end", name),
                                  name);
             value.assign(attribute.payload.begin(), end);
+        } else if constexpr (std::is_same_v<T, Blob>) {
+            value.bytes.assign(attribute.payload.begin(), attribute.payload.end());
         } else if constexpr (std::is_same_v<T, MacAddress>) {
             return get(attribute, name, unknown, value.bytes);
         } else if constexpr (std::is_same_v<T, IpAddress>) {
@@ -346,6 +351,17 @@ Message encode_acknowledgement(const nlmsghdr& request, int error, Acknowledgeme
     return message;
 }
 
+Message readdress(std::span<const std::uint8_t> message, const Header& header) {
+    Message copy = allocate(message.size());
+    nlmsghdr* put = nlmsg_hdr(copy.get());
+    std::ranges::copy(message, reinterpret_cast<std::uint8_t*>(put));
+    put->nlmsg_type = header.type;
+    put->nlmsg_flags = header.flags;
+    put->nlmsg_seq = header.sequence;
+    put->nlmsg_pid = header.port;
+    return copy;
+}
+
 Message encode_done(const nlmsghdr& request) {
     const int error = 0;
     Message message = allocate(64);
@@ -449,6 +465,9 @@ template Result<Message> encode(const Header&, const HostStatus&);
 template Result<Message> encode(const Header&, const Capabilities&);
 template Result<Message> encode(const Header&, const DaemonStatus&);
 template Result<Message> encode(const Header&, const Counter&);
+template Result<Message> encode(const Header&, const EventsWanted&);
+template Result<Message> encode(const Header&, const Event&);
+template Result<Message> encode(const Header&, const Wake&);
 template Decoded<Nothing> decode(const Received&, Unknown);
 template Decoded<HostName> decode(const Received&, Unknown);
 template Decoded<HostConfig> decode(const Received&, Unknown);
@@ -456,6 +475,9 @@ template Decoded<HostStatus> decode(const Received&, Unknown);
 template Decoded<Capabilities> decode(const Received&, Unknown);
 template Decoded<DaemonStatus> decode(const Received&, Unknown);
 template Decoded<Counter> decode(const Received&, Unknown);
+template Decoded<EventsWanted> decode(const Received&, Unknown);
+template Decoded<Event> decode(const Received&, Unknown);
+template Decoded<Wake> decode(const Received&, Unknown);
 template Decoded<Acknowledgement> decode(const Received&, Unknown);
 
 } // namespace pz::control

@@ -59,6 +59,8 @@ template <HasSchema T>
 Result<Message> encode(const Header& header, const T& body);
 /// NLMSG_ERROR for `request`; `error` is 0 or a positive errno.
 Message encode_acknowledgement(const nlmsghdr& request, int error, Acknowledgement acknowledgement);
+/// A copy of a whole message that was encoded before, with another header.
+Message readdress(std::span<const std::uint8_t> message, const Header& header);
 /// NLMSG_DONE, the end of the dump that `request` asked for.
 Message encode_done(const nlmsghdr& request);
 

@@ -191,6 +191,64 @@ struct Schema<HostStatus> {
     };
 };
 
+template <>
+struct Schema<EventsWanted> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_EVENTS_HOST, "host", optional, &EventsWanted::host},
+        Field{PZ_A_EVENTS_FOLLOW, "follow", optional, &EventsWanted::follow},
+        Field{PZ_A_EVENTS_NEW_ONLY, "new-only", optional, &EventsWanted::new_only},
+    };
+};
+
+template <>
+struct Schema<Event> {
+    static constexpr std::uint16_t message = PZ_MSG_EVENT;
+    static constexpr std::tuple fields{
+        Field{PZ_A_EVENT_SEQUENCE, "sequence", required, &Event::sequence},
+        Field{PZ_A_EVENT_TIME_NS, "time-ns", required, &Event::time_ns},
+        Field{PZ_A_EVENT_KIND, "kind", required, &Event::kind},
+        Field{PZ_A_EVENT_LEVEL, "level", required, &Event::level},
+        Field{PZ_A_EVENT_TEXT, "text", optional, &Event::text},
+        Field{PZ_A_EVENT_HOST, "host", optional, &Event::host},
+        Field{PZ_A_EVENT_HOST_ID, "host-id", optional, &Event::host_id},
+        Field{PZ_A_EVENT_GENERATION, "generation", optional, &Event::generation},
+        Field{PZ_A_EVENT_INTERFACE, "interface", optional, &Event::interface},
+        Field{PZ_A_EVENT_FROM, "from", optional, &Event::from},
+        Field{PZ_A_EVENT_TO, "to", optional, &Event::to},
+        Field{PZ_A_EVENT_REASON, "reason", optional, &Event::reason},
+        Field{PZ_A_EVENT_SENTENCE, "sentence", optional, &Event::sentence},
+        Field{PZ_A_EVENT_RULE, "rule", optional, &Event::rule},
+        Field{PZ_A_EVENT_DECIDED_BY, "decided-by", optional, &Event::decided_by},
+        Field{PZ_A_EVENT_PACKET, "packet", optional, &Event::packet},
+        Field{PZ_A_EVENT_UID, "uid", optional, &Event::uid},
+        Field{PZ_A_EVENT_PID, "pid", optional, &Event::pid},
+        Field{PZ_A_EVENT_MISSED, "missed", optional, &Event::missed},
+    };
+};
+
+template <>
+struct Schema<Wake> {
+    static constexpr std::uint16_t message = PZ_MSG_WAKE;
+    static constexpr std::tuple fields{
+        Field{PZ_A_WAKE_LOG_TIME_NS, "time-ns", required, &Wake::time_ns},
+        Field{PZ_A_WAKE_LOG_OUTCOME, "outcome", required, &Wake::outcome},
+        Field{PZ_A_WAKE_LOG_REASON, "reason", optional, &Wake::reason},
+        Field{PZ_A_WAKE_LOG_SENTENCE, "sentence", optional, &Wake::sentence},
+        Field{PZ_A_WAKE_LOG_RULE, "rule", optional, &Wake::rule},
+        Field{PZ_A_WAKE_LOG_DECIDED_BY, "decided-by", required, &Wake::decided_by},
+        Field{PZ_A_WAKE_LOG_PACKET, "packet", optional, &Wake::packet},
+        Field{PZ_A_WAKE_LOG_FRAME, "frame", optional, &Wake::frame},
+        Field{PZ_A_WAKE_LOG_FRAME_LENGTH, "frame-length", optional, &Wake::frame_length},
+        Field{PZ_A_WAKE_LOG_COUNT, "count", optional, &Wake::count},
+        Field{PZ_A_WAKE_LOG_MAGIC_AFTER_US, "magic-after-us", optional, &Wake::magic_after_us},
+        Field{PZ_A_WAKE_LOG_SIGN, "sign", optional, &Wake::sign},
+        Field{PZ_A_WAKE_LOG_ALIVE_AFTER_US, "alive-after-us", optional, &Wake::alive_after_us},
+        Field{PZ_A_WAKE_LOG_DELIVERED, "delivered", optional, &Wake::delivered},
+        Field{PZ_A_WAKE_LOG_DELIVERED_AFTER_US, "delivered-after-us", optional, &Wake::delivered_after_us},
+        Field{PZ_A_WAKE_LOG_DROPPED, "dropped", optional, &Wake::dropped},
+    };
+};
+
 /// Calls `visit(field, position)` for each field of T in turn.
 template <class T, class Visit>
 constexpr void for_each_field(Visit&& visit) {

@@ -43,8 +43,8 @@ using Socket = Protocol::socket;
 using Acceptor = asio::basic_socket_acceptor<Protocol>;
 using boost::system::error_code;
 
-/// After so many messages of one dump the loop gets to do other work.
-constexpr int messages_at_a_time = 64;
+/// After so many messages to one client the loop gets to do other work.
+constexpr int messages_at_a_time = 16;
 constexpr auto accept_retry = std::chrono::milliseconds(100);
 
 Peer peer_of(int socket) {
@@ -52,8 +52,8 @@ Peer peer_of(int socket) {
     socklen_t length = sizeof credentials;
     // nobody's numbers if the kernel does not say
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
-        return {static_cast<uid_t>(-1), static_cast<gid_t>(-1), {}};
-    Peer peer{credentials.uid, credentials.gid, std::vector<gid_t>(64)};
+        return {static_cast<uid_t>(-1), static_cast<gid_t>(-1), {}, 0};
+    Peer peer{credentials.uid, credentials.gid, std::vector<gid_t>(64), credentials.pid};
     for (;;) {
         length = static_cast<socklen_t>(peer.groups.size() * sizeof(gid_t));
         const int result = getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, peer.groups.data(), &length);
@@ -158,6 +158,10 @@ public:
         if (acceptor_.assign(Protocol(AF_UNIX, 0), listener.get(), error))
             return fail(Errc::system, fmt::format("control \"{}\": {}", path_, error.message()), "control");
         (void)listener.release();
+        service_.journal().listen([weak = weak_from_this()] {
+            if (const auto self = weak.lock())
+                self->on_event();
+        });
         asio::co_spawn(context_, accept(shared_from_this()), asio::detached);
         return {};
     }
@@ -173,14 +177,18 @@ public:
         error_code ignored;
         std::ignore = acceptor_.close(ignored);
         accept_retry_.cancel();
-        for (Connection* connection : connections_)
+        service_.journal().listen({});
+        for (Connection* connection : connections_) {
+            if (connection->idle) // so its reader has room for the last events
+                end_following(*connection);
             connection->drop();
+        }
     }
 
 private:
     struct Connection {
-        Connection(Socket connected, Service& service, bool writes)
-            : socket(std::move(connected)), send_limit(socket.get_executor()), session(service, writes),
+        Connection(Socket connected, Service& service, bool writes, Requester requester)
+            : socket(std::move(connected)), send_limit(socket.get_executor()), session(service, writes, requester),
               may_write(writes) {}
 
         void drop() {
@@ -193,7 +201,30 @@ private:
         asio::steady_timer send_limit;
         Session session;
         bool may_write;
+        bool idle = false; // waits for a request
     };
+
+    /// Those who follow get to see it, once for all that was recorded in one turn of the loop.
+    void on_event() {
+        if (std::exchange(news_, true))
+            return;
+        asio::post(context_, [self = shared_from_this()] {
+            self->news_ = false;
+            for (Connection* connection : self->connections_)
+                if (connection->idle && connection->session.follows()) {
+                    error_code ignored;
+                    std::ignore = connection->socket.cancel(ignored);
+                }
+        });
+    }
+
+    static void end_following(Connection& connection) {
+        error_code error;
+        connection.session.end_following();
+        while (const auto message = connection.session.next())
+            if (!send(connection, *message, error) || error)
+                return;
+    }
 
     /// Keeps count of a connection for as long as its coroutine runs.
     class Registration {
@@ -231,7 +262,8 @@ private:
         error_code error;
         if (socket.native_non_blocking(true, error) || socket.non_blocking(true, error))
             return;
-        const bool may_write = options_.may_write(peer_of(socket.native_handle()));
+        const Peer peer = peer_of(socket.native_handle());
+        const bool may_write = options_.may_write(peer);
         const auto alike = std::ranges::count(connections_, may_write, &Connection::may_write);
         if (static_cast<std::size_t>(alike) >= options_.max_connections) {
             const Message message = encode_acknowledgement(
@@ -239,7 +271,8 @@ private:
             socket.send(asio::buffer(message.bytes().data(), message.bytes().size()), MSG_NOSIGNAL, error);
             return;
         }
-        auto connection = std::make_shared<Connection>(std::move(socket), service_, may_write);
+        auto connection = std::make_shared<Connection>(std::move(socket), service_, may_write,
+                                                       Requester{peer.uid, static_cast<std::uint32_t>(peer.pid)});
         asio::co_spawn(context_, serve(shared_from_this(), std::move(connection)), asio::detached);
     }
 
@@ -248,21 +281,25 @@ private:
         int sent = 0;
         for (;;) {
             error_code error;
+            connection->idle = true;
             co_await connection->socket.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
-            if (error || self->closed_)
+            connection->idle = false;
+            const bool news = error == asio::error::operation_aborted && connection->socket.is_open();
+            if (self->closed_ || (error && !news))
                 co_return;
             // From the packet to the first message of its answer nothing else runs, so one buffer serves all.
             asio::socket_base::message_flags flags = 0;
             const std::size_t size = connection->socket.receive(asio::buffer(self->buffer_), 0, flags, error);
-            if (error == asio::error::would_block)
-                continue;
-            if (error || size == 0) // the peer has closed
-                co_return;
-            connection->session.receive({self->buffer_.data(), size}, (flags & MSG_TRUNC) != 0);
+            if (error != asio::error::would_block) {
+                if (error || size == 0) // the peer has closed
+                    co_return;
+                connection->session.receive({self->buffer_.data(), size}, (flags & MSG_TRUNC) != 0);
+            }
             while (auto message = connection->session.next()) {
                 // The first attempt is made at once: the answer to DETACH is out before the daemon stops.
                 while (!send(*connection, *message, error)) {
-                    expire(connection, self->options_.send_limit);
+                    if (!connection->session.may_wait())
+                        expire(connection, self->options_.send_limit);
                     co_await connection->socket.async_wait(Socket::wait_write,
                                                            asio::redirect_error(asio::use_awaitable, error));
                     connection->send_limit.cancel();
@@ -307,6 +344,7 @@ private:
     std::set<Connection*> connections_;
     ino_t inode_ = 0;
     bool closed_ = false;
+    bool news_ = false; // those who follow are going to be told
 };
 
 Result<std::unique_ptr<Server>> Server::listen(asio::io_context& context, const std::string& path, Service& service,

@@ -23,6 +23,7 @@ struct Peer {
     uid_t uid = 0;
     gid_t gid = 0;
     std::vector<gid_t> groups;
+    pid_t pid = 0;
 };
 
 /// uid 0, and members of the group PZ_CONTROL_GROUP if there is one.
@@ -31,10 +32,11 @@ bool root_or_group_may_write(const Peer& peer);
 struct ServerOptions {
     /// Whether the peer may read hosts and change things; everybody else may read the rest.
     std::function<bool(const Peer&)> may_write = root_or_group_may_write;
-    /// A client that does not read its answers for so long is dropped.
+    /// A client that does not read its answers for so long is dropped.  Who follows events may leave those unread: it
+    /// costs no more than its socket's buffer.
     Duration send_limit = std::chrono::seconds(10);
     /// Connections at a time of peers that may write, and as many of those that may not.
-    std::size_t max_connections = 64;
+    std::size_t max_connections = 256;
 };
 
 /// Lives in the loop thread.  Each connection has one request at a time in work, and of an answer only the message

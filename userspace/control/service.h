@@ -70,6 +70,66 @@ struct Counter {
     bool operator==(const Counter&) const = default;
 };
 
+/// Bytes of any number.
+struct Blob {
+    std::vector<std::uint8_t> bytes;
+    bool operator==(const Blob&) const = default;
+};
+
+/// Something that happened: one line of the log, one message to each follower.
+struct Event {
+    std::uint64_t sequence = 0; // set by the journal, as are kind and level
+    std::uint64_t time_ns = 0;  // wall time; 0 = set by the journal
+    std::string kind = {};           // of event_kinds.h
+    std::string level = {};
+    std::string text = {};
+    std::string host = {}; // name
+    std::optional<HostId> host_id = std::nullopt;
+    std::optional<std::uint32_t> generation = std::nullopt;
+    std::string interface = {};
+    std::optional<HostState> from = std::nullopt; // of an edge
+    std::optional<HostState> to = std::nullopt;
+    std::string reason = {}; // name of an enum pz_reason
+    std::string sentence = {};
+    std::string rule = {};       // "tcp/22", "tcp/any", "magic", "echo"
+    std::string decided_by = {}; // "kernel", "daemon", "operator", "host"
+    std::string packet = {};     // in one line
+    std::optional<std::uint32_t> uid = std::nullopt; // who asked
+    std::optional<std::uint32_t> pid = std::nullopt;
+    std::optional<std::uint64_t> missed = std::nullopt;
+    bool operator==(const Event&) const = default;
+};
+
+/// Which events a client wants.
+struct EventsWanted {
+    std::string host = {};      // empty: all
+    bool follow = false;   // also those to come
+    bool new_only = false; // not those that are kept
+};
+
+/// C14: a packet or request that woke a host and what came of it, or a packet that did not wake it.
+struct Wake {
+    std::uint64_t time_ns = 0; // wall time of the packet, by the kernel
+    std::string outcome = {};       // see pz_wake_log_attr
+    std::string reason = {};        // name of an enum pz_reason
+    std::string sentence = {};
+    std::string rule = {};
+    std::string decided_by = {};
+    std::string packet = {}; // in one line
+    Blob frame = {};
+    std::uint32_t frame_length = 0;
+    std::uint32_t count = 1;
+    std::optional<std::uint64_t> magic_after_us = std::nullopt;
+    std::string sign = {};
+    std::optional<std::uint64_t> alive_after_us = std::nullopt;
+    std::uint32_t delivered = 0;
+    std::optional<std::uint64_t> delivered_after_us = std::nullopt;
+    std::uint32_t dropped = 0;
+    bool operator==(const Wake&) const = default;
+};
+
+class Journal;
+
 /// Whether an acknowledged change survives a restart.
 enum class Durable : bool { no, yes };
 
@@ -94,6 +154,10 @@ public:
     virtual Result<Durable> host_release(std::string_view name) = 0;
     /// R35: wake by Magic Packet.
     virtual Result<Durable> host_wake(std::string_view name) = 0;
+    /// C14: what woke the host lately, and what did not, in order of time.
+    virtual Result<std::vector<Wake>> wakes(std::string_view name) = 0;
+    /// What happened lately.  The protocol adds requests to it.
+    virtual Journal& journal() = 0;
     /// Takes proxzzy off every interface and stops the daemon.  Stops by posting to the loop: the answer to this call
     /// is sent before anything posted runs.
     virtual Result<> detach() = 0;

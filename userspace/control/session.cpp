@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -15,23 +16,27 @@ constexpr std::uint16_t set_flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_REPLACE;
 
 struct Command {
     std::uint16_t type;
+    const char* name;
     std::uint16_t flags; // besides common_flags
     bool for_all;        // also for peers that may not write
+    bool changes;        // worth an event
 };
 constexpr std::array commands{
-    Command{PZ_MSG_CAPABILITIES_GET, 0, true},
-    Command{PZ_MSG_STATUS_GET, 0, true},
-    Command{PZ_MSG_STATS_GET, NLM_F_DUMP, true},
-    Command{PZ_MSG_HOST_GET, NLM_F_DUMP, false},
-    Command{PZ_MSG_HOST_SET, set_flags, false},
-    Command{PZ_MSG_HOST_BEGIN, set_flags, false},
-    Command{PZ_MSG_HOST_PUT, 0, false},
-    Command{PZ_MSG_HOST_COMMIT, 0, false},
-    Command{PZ_MSG_HOST_DELETE, 0, false},
-    Command{PZ_MSG_HOST_SLEEP, 0, false},
-    Command{PZ_MSG_HOST_WAKE, 0, false},
-    Command{PZ_MSG_HOST_RELEASE, 0, false},
-    Command{PZ_MSG_DETACH, 0, false},
+    Command{PZ_MSG_CAPABILITIES_GET, "capabilities", 0, true, false},
+    Command{PZ_MSG_STATUS_GET, "status", 0, true, false},
+    Command{PZ_MSG_STATS_GET, "stats", NLM_F_DUMP, true, false},
+    Command{PZ_MSG_HOST_GET, "host get", NLM_F_DUMP, false, false},
+    Command{PZ_MSG_HOST_SET, "host set", set_flags, false, true},
+    Command{PZ_MSG_HOST_BEGIN, "host begin", set_flags, false, false},
+    Command{PZ_MSG_HOST_PUT, "host put", 0, false, false},
+    Command{PZ_MSG_HOST_COMMIT, "host commit", 0, false, true},
+    Command{PZ_MSG_HOST_DELETE, "host delete", 0, false, true},
+    Command{PZ_MSG_HOST_SLEEP, "host sleep", 0, false, true},
+    Command{PZ_MSG_HOST_WAKE, "host wake", 0, false, true},
+    Command{PZ_MSG_HOST_RELEASE, "host release", 0, false, true},
+    Command{PZ_MSG_DETACH, "detach", 0, false, true},
+    Command{PZ_MSG_EVENTS_GET, "events", NLM_F_DUMP, false, false},
+    Command{PZ_MSG_WAKES_GET, "wakes", NLM_F_DUMP, false, false},
 };
 
 Decoded<> check_flags(std::uint16_t flags, std::uint16_t allowed) {
@@ -43,6 +48,13 @@ Decoded<> check_flags(std::uint16_t flags, std::uint16_t allowed) {
                        fmt::format("nlmsg_flags: are {:#x}, of which {:#x} is not for this request", flags, unknown),
                        "nlmsg_flags"});
     return {};
+}
+
+Decoded<> check_is_dump(std::uint16_t flags) {
+    if ((flags & NLM_F_DUMP) == NLM_F_DUMP)
+        return {};
+    return refuse(
+        {Errc::invalid, fmt::format("nlmsg_flags: are {:#x}, NLM_F_DUMP (0x300) is missing", flags), "nlmsg_flags"});
 }
 
 Decoded<> check_set_flags(std::uint16_t flags) {
@@ -71,6 +83,7 @@ std::unexpected<Refusal> blame(Error error, const Received& request) {
 
 void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     nlmsghdr header{};
+    host_.clear();
     auto outcome = [&]() -> Decoded<Acknowledgement> {
         auto request = open_request(packet, header);
         if (truncated)
@@ -81,7 +94,9 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
                            "nlmsg_len"});
         return dispatch(PZ_TRY(std::move(request)));
     }();
-    if (outcome && (header.nlmsg_flags & NLM_F_ACK) != 0 && !dump_)
+    tell(header, outcome);
+    const bool dumps = dump_ || header.nlmsg_type == PZ_MSG_EVENTS_GET;
+    if (outcome && (header.nlmsg_flags & NLM_F_ACK) != 0 && !dumps)
         answers_.push_back(encode_acknowledgement(header, 0, std::move(*outcome)));
     if (!outcome) {
         // what follows of a record that had a bad part must not be applied
@@ -94,18 +109,73 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     }
 }
 
+/// Changes, and everything that is refused, are events.
+void Session::tell(const nlmsghdr& request, const Decoded<Acknowledgement>& outcome) {
+    const auto* command = std::ranges::find(commands, request.nlmsg_type, &Command::type);
+    const bool known = command != commands.end();
+    if (outcome && !(known && command->changes))
+        return;
+    Event event;
+    event.text = known ? command->name : fmt::format("message type {}", request.nlmsg_type);
+    event.host = host_;
+    event.uid = requester_.uid;
+    event.pid = requester_.pid;
+    if (outcome)
+        return service_.journal().record(EventKind::request, std::move(event));
+    event.text += ": " + outcome.error().error.message;
+    if (may_write_)
+        service_.journal().record(EventKind::request_refused, std::move(event));
+    else
+        service_.journal().record(EventKind::request_refused, std::move(event), service_.journal().strangers(),
+                                  std::chrono::steady_clock::now());
+}
+
 std::optional<Message> Session::next() {
+    may_wait_ = false;
     if (!answers_.empty()) {
         Message message = std::move(answers_.front());
         answers_.pop_front();
         return message;
     }
-    if (!dump_)
-        return std::nullopt;
-    auto message = dump_();
-    if (!message)
+    if (dump_) {
+        if (auto message = dump_())
+            return message;
         dump_ = nullptr;
-    return message;
+    }
+    return stream_ ? next_event() : std::nullopt;
+}
+
+void Session::end_following() {
+    if (!stream_)
+        return;
+    stream_->wanted.follow = false;
+    stream_->last = service_.journal().last();
+}
+
+std::optional<Message> Session::next_event() {
+    const Journal& journal = service_.journal();
+    Stream& stream = *stream_;
+    const Header header = answer_header(stream.request, PZ_MSG_EVENT, NLM_F_MULTI);
+    const std::uint64_t last = stream.wanted.follow ? journal.last() : stream.last;
+    may_wait_ = true;
+    while (stream.next <= last) {
+        if (const std::uint64_t first = journal.first(); stream.next < first) {
+            const std::uint64_t missed = std::min(first, last + 1) - stream.next;
+            stream.next += missed;
+            if (auto message = encode(header, Journal::lost(missed, stream.next - 1)))
+                return std::move(*message);
+            continue;
+        }
+        const Journal::Entry& entry = journal.at(stream.next++);
+        if (!entry.message.empty() && (stream.wanted.host.empty() || stream.wanted.host == entry.host))
+            return readdress(entry.message, header);
+    }
+    may_wait_ = false;
+    if (stream.wanted.follow)
+        return std::nullopt;
+    Message done = encode_done(stream.request);
+    stream_.reset();
+    return done;
 }
 
 Decoded<Acknowledgement> Session::dispatch(const Received& request) {
@@ -150,6 +220,10 @@ Decoded<Acknowledgement> Session::dispatch(const Received& request) {
         return host_change(request, &Service::host_wake);
     case PZ_MSG_HOST_RELEASE:
         return host_change(request, &Service::host_release);
+    case PZ_MSG_EVENTS_GET:
+        return events(request);
+    case PZ_MSG_WAKES_GET:
+        return wakes(request);
     default: // PZ_MSG_DETACH
         PZ_TRY(decode<Nothing>(request));
         if (auto result = service_.detach(); !result)
@@ -169,10 +243,7 @@ Decoded<Acknowledgement> Session::answer(const Received& request, const T& body)
 
 Decoded<Acknowledgement> Session::stats(const Received& request) {
     PZ_TRY(decode<Nothing>(request));
-    if ((request.header.nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
-        return refuse({Errc::invalid,
-                       fmt::format("nlmsg_flags: are {:#x}, NLM_F_DUMP (0x300) is missing", request.header.nlmsg_flags),
-                       "nlmsg_flags"});
+    PZ_TRY(check_is_dump(request.header.nlmsg_flags));
     dump_ = [header = request.header, counters = service_.stats(),
              i = std::size_t{0}]() mutable -> std::optional<Message> {
         while (i < counters.size())
@@ -188,8 +259,8 @@ Decoded<Acknowledgement> Session::stats(const Received& request) {
 Decoded<Acknowledgement> Session::host_get(const Received& request) {
     const unsigned dump = request.header.nlmsg_flags & NLM_F_DUMP;
     if (dump == 0) {
-        const HostName host = PZ_TRY(decode<HostName>(request));
-        auto status = service_.host_get(host.name);
+        host_ = PZ_TRY(decode<HostName>(request)).name;
+        auto status = service_.host_get(host_);
         if (!status)
             return blame(std::move(status.error()), request);
         return answer(request, *status);
@@ -217,6 +288,39 @@ Decoded<Acknowledgement> Session::host_get(const Received& request) {
     return Acknowledgement{};
 }
 
+Decoded<Acknowledgement> Session::events(const Received& request) {
+    EventsWanted wanted = PZ_TRY(decode<EventsWanted>(request));
+    host_ = wanted.host;
+    PZ_TRY(check_is_dump(request.header.nlmsg_flags));
+    if (wanted.new_only && !wanted.follow)
+        return refuse(
+            {Errc::invalid, "new-only: is 1, must be 0 without follow: there would be nothing to send", "new-only"});
+    if (stream_)
+        return refuse({Errc::busy, "EVENTS_GET: events are followed on this connection already, open another", {}});
+    const Journal& journal = service_.journal();
+    stream_ = Stream{.request = request.header, .wanted = std::move(wanted), .last = journal.last()};
+    stream_->next = stream_->wanted.new_only ? journal.last() + 1 : journal.first();
+    return Acknowledgement{};
+}
+
+Decoded<Acknowledgement> Session::wakes(const Received& request) {
+    host_ = PZ_TRY(decode<HostName>(request)).name;
+    PZ_TRY(check_is_dump(request.header.nlmsg_flags));
+    auto wakes = service_.wakes(host_);
+    if (!wakes)
+        return blame(std::move(wakes.error()), request);
+    dump_ = [header = request.header, wakes = std::move(*wakes),
+             i = std::size_t{0}]() mutable -> std::optional<Message> {
+        while (i < wakes.size())
+            if (auto message = encode(answer_header(header, PZ_MSG_WAKE, NLM_F_MULTI), wakes[i++]))
+                return std::move(*message);
+        if (i++ == wakes.size())
+            return encode_done(header);
+        return std::nullopt;
+    };
+    return Acknowledgement{};
+}
+
 Result<Durable> Session::apply(HostConfig config, std::uint16_t flags) {
     if ((flags & NLM_F_CREATE) == 0)
         PZ_TRY(service_.host_get(config.name));
@@ -232,6 +336,7 @@ Decoded<Acknowledgement> Session::host_set(const Received& request) {
                                    record_->config.name),
                        {}});
     HostConfig config = PZ_TRY(decode<HostConfig>(request));
+    host_ = config.name;
     auto durable = apply(std::move(config), request.header.nlmsg_flags);
     if (!durable)
         return blame(std::move(durable.error()), request);
@@ -246,7 +351,7 @@ Decoded<Acknowledgement> Session::host_begin(const Received& request) {
                                    "HOST_COMMIT must come first",
                                    record_->config.name),
                        {}});
-    PZ_TRY(decode<HostName>(request));
+    host_ = PZ_TRY(decode<HostName>(request)).name;
     Record record;
     record.flags = request.header.nlmsg_flags;
     PZ_TRY(decode_part(request, record.config, record.seen)); // the name counts as seen from here on
@@ -258,6 +363,7 @@ Decoded<Acknowledgement> Session::host_put(const Received& request) {
     if (!record_)
         return refuse(
             {Errc::invalid, "HOST_PUT: no record is open on this connection, HOST_BEGIN must come first", {}});
+    host_ = record_->config.name;
     if (++record_->parts > PZ_CONTROL_MAX_PARTS)
         return refuse({Errc::limit,
                        fmt::format("HOST_PUT: the record of host \"{}\" has more than {} parts", record_->config.name,
@@ -280,6 +386,7 @@ Decoded<Acknowledgement> Session::host_commit(const Received& request) {
     PZ_TRY(decode<Nothing>(request));
     Record record = std::move(*record_);
     record_.reset();
+    host_ = record.config.name;
     auto durable = apply(std::move(record.config), record.flags);
     if (!durable)
         return refuse(std::move(durable.error()));
@@ -288,8 +395,8 @@ Decoded<Acknowledgement> Session::host_commit(const Received& request) {
 
 Decoded<Acknowledgement> Session::host_change(const Received& request,
                                               Result<Durable> (Service::*change)(std::string_view)) {
-    const HostName host = PZ_TRY(decode<HostName>(request));
-    auto durable = (service_.*change)(host.name);
+    host_ = PZ_TRY(decode<HostName>(request)).name;
+    auto durable = (service_.*change)(host_);
     if (!durable)
         return blame(std::move(durable.error()), request);
     return Acknowledgement{.message = {}, .durable = *durable};

@@ -8,14 +8,22 @@
 #include <span>
 
 #include "control/codec.h"
+#include "control/journal.h"
 #include "control/service.h"
 
 namespace pz::control {
 
+/// Who asks, for the record.
+struct Requester {
+    std::uint32_t uid = 0;
+    std::uint32_t pid = 0;
+};
+
 class Session {
 public:
     /// `may_write`: the peer may read hosts and change things.
-    Session(Service& service, bool may_write) : service_(service), may_write_(may_write) {}
+    Session(Service& service, bool may_write, Requester requester = {})
+        : service_(service), may_write_(may_write), requester_(requester) {}
 
     /// Does what the packet asks for.  `truncated`: the packet was longer than PZ_CONTROL_MAX_MESSAGE.
     /// To be called when next() has nothing more to say about the packet before.
@@ -23,8 +31,22 @@ public:
 
     /// The next message for the peer.  A dump is made one message at a time, as it is taken.
     std::optional<Message> next();
+    /// Whether what next() gave last is an event, which may wait for as long as its reader likes.
+    [[nodiscard]] bool may_wait() const { return may_wait_; }
+    /// Whether events are followed: next() has more to say after each of the journal's.
+    [[nodiscard]] bool follows() const { return stream_ && stream_->wanted.follow; }
+    /// Who follows events gets no more of them than there are now, and the end of the dump.
+    void end_following();
 
 private:
+    /// Where a reader of events stands.
+    struct Stream {
+        nlmsghdr request{};
+        EventsWanted wanted;
+        std::uint64_t next = 1; // sequence number
+        std::uint64_t last = 0; // the dump ends after this one, unless it follows
+    };
+
     /// A record that arrives in parts.
     struct Record {
         HostConfig config;
@@ -35,6 +57,7 @@ private:
     };
 
     Decoded<Acknowledgement> dispatch(const Received& request);
+    void tell(const nlmsghdr& request, const Decoded<Acknowledgement>& outcome);
     template <class T>
     Decoded<Acknowledgement> answer(const Received& request, const T& body);
     Decoded<Acknowledgement> stats(const Received& request);
@@ -44,13 +67,20 @@ private:
     Decoded<Acknowledgement> host_put(const Received& request);
     Decoded<Acknowledgement> host_commit(const Received& request);
     Decoded<Acknowledgement> host_change(const Received& request, Result<Durable> (Service::*change)(std::string_view));
+    Decoded<Acknowledgement> events(const Received& request);
+    Decoded<Acknowledgement> wakes(const Received& request);
     Result<Durable> apply(HostConfig config, std::uint16_t flags);
+    std::optional<Message> next_event();
 
     Service& service_;
     bool may_write_;
+    Requester requester_;
+    std::string host_; // that the request is about
     std::optional<Record> record_;
     std::deque<Message> answers_;
     std::function<std::optional<Message>()> dump_; // the rest of a dump, its NLMSG_DONE included
+    std::optional<Stream> stream_;
+    bool may_wait_ = false;
 };
 
 } // namespace pz::control

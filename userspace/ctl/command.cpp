@@ -44,6 +44,8 @@ constexpr std::array forms{
     Form{"capabilities", Verb::capabilities, false, "what this proxy can do"},
     Form{"stats", Verb::stats, false, "frames counted by reason"},
     Form{"detach", Verb::detach, false, "take proxzzy off every interface and stop the daemon"},
+    Form{"events", Verb::events, false, "what happened lately, and what happens"},
+    Form{"why", Verb::why, true, "what woke the host lately, and what did not"},
 };
 
 std::string all_words() {
@@ -82,6 +84,16 @@ po::options_description options_of(Verb verb) {
             "secureon-file", po::value<Text>()->value_name("FILE"),
             "file with the SecureOn password, as 01:23:45:67:89:ab")("replace",
                                                                      "change the host if there is one of that name");
+    if (verb == Verb::events)
+        options.add_options()("follow,f", "go on with what happens from now on")(
+            "new-only", "with --follow: without what happened before")("host", po::value<Text>()->value_name("NAME"),
+                                                                       "only events of this host");
+    if (verb == Verb::why)
+        options.add_options()("pcap", po::value<Text>()->value_name("FILE"),
+                              "write the packets that woke it to FILE, - for standard output, and print nothing else");
+    if (verb == Verb::stats)
+        options.add_options()("watch", po::value<Text>()->value_name("SECONDS")->implicit_value("1"),
+                              "again and again, with rates; every second if no number is given, as in --watch=5");
     if (verb == Verb::detach)
         options.add_options()("bpffs", po::value<Text>()->value_name("DIR")->default_value(fastpath::default_bpffs),
                               "pins to remove when no daemon answers");
@@ -209,6 +221,14 @@ Result<HostConfig> parse_config(std::string name, const po::variables_map& value
     return config;
 }
 
+Result<std::chrono::seconds> parse_watch(const std::string& text) {
+    const auto seconds = parse_number<std::uint32_t>(text);
+    if (!seconds || *seconds == 0 || *seconds > 86'400)
+        return fail(Errc::invalid, fmt::format("--watch {:?}: must be a number of seconds from 1 to 86400", text),
+                    "watch");
+    return std::chrono::seconds(*seconds);
+}
+
 std::string option_names(const po::options_description& options) {
     std::string names;
     for (const auto& option : options.options())
@@ -286,6 +306,16 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
     command.replace = values.contains("replace");
     if (values.contains("bpffs"))
         command.bpffs = values["bpffs"].as<std::string>();
+    command.follow = values.contains("follow");
+    command.new_only = values.contains("new-only");
+    if (command.new_only && !command.follow)
+        return fail(Errc::invalid, "--new-only: must come with --follow: nothing that is new is there yet", "new-only");
+    if (values.contains("host"))
+        command.config.name = values["host"].as<std::string>();
+    if (values.contains("pcap"))
+        command.pcap = values["pcap"].as<std::string>();
+    if (values.contains("watch"))
+        command.watch = PZ_TRY(parse_watch(values["watch"].as<std::string>()));
     if (form->verb == Verb::host_add)
         command.config = PZ_TRY(parse_config(words.back(), values));
     else if (form->takes_name)
@@ -318,13 +348,6 @@ Result<WakeRule> parse_wake(const std::string& text) {
                     "wake");
     rule.port = *number;
     return rule;
-}
-
-std::string to_string(const WakeRule& rule) {
-    const auto protocol = rule.protocol == IPPROTO_TCP   ? std::string("tcp")
-                          : rule.protocol == IPPROTO_UDP ? std::string("udp")
-                                                         : std::to_string(rule.protocol);
-    return protocol + "/" + (rule.port == 0 ? std::string("any") : std::to_string(rule.port));
 }
 
 } // namespace pz::ctl

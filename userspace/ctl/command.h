@@ -2,6 +2,8 @@
 // The command line of proxzzyctl, parsed: no daemon is asked for anything.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -24,23 +26,28 @@ enum class Verb : std::uint8_t {
     capabilities,
     stats,
     detach,
+    events,
+    why,
 };
 
 struct Command {
     Verb verb = Verb::help;
     std::string control; // path of the daemon's socket
     bool json = false;
-    HostConfig config;    // `host add`: all of it; other `host` commands: the name
+    HostConfig config;    // `host add`: all of it; what else takes a host: the name
     bool replace = false; // `host add`
     std::string bpffs;    // `detach`: where a daemon that is gone left its pins
+    bool follow = false;  // `events`
+    bool new_only = false;
+    std::optional<std::chrono::seconds> watch = std::nullopt; // `stats`: how often
+    std::string pcap;                                         // `why`: file for the packets; "-" = standard output
     std::string text;     // `help`
 };
 
 /// `arguments` without the program's name.  Errors name the argument, its value and what would be right.
 Result<Command> parse(std::span<const char* const> arguments);
 
-/// "tcp/22", "udp/any"; the way back for what the daemon says.
+/// "tcp/22", "udp/any": what to_string() writes.
 Result<WakeRule> parse_wake(const std::string& text);
-std::string to_string(const WakeRule& rule);
 
 } // namespace pz::ctl

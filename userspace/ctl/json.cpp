@@ -6,6 +6,9 @@
 
 #include <boost/json/src.hpp> // all of the library: it is header-only here
 
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
+
 #include "ctl/command.h"
 
 namespace pz::ctl {
@@ -25,6 +28,9 @@ json::value value_of(const IpAddress& ip) {
 }
 json::value value_of(const std::array<std::uint8_t, PZ_SECUREON_LEN>&) {
     return "set";
+}
+json::value value_of(const control::Blob& blob) {
+    return json::string(fmt::format("{:02x}", fmt::join(blob.bytes, "")));
 }
 json::value value_of(const WakeRule& rule) {
     return json::string(to_string(rule));
@@ -92,6 +98,25 @@ std::string to_json(const std::vector<control::HostStatus>& hosts) {
 
 std::string to_json(const std::vector<control::Counter>& counters) {
     return json::serialize(json::object{{"counters", value_of(counters)}});
+}
+
+std::string to_json(const control::Event& event) {
+    return json::serialize(value_of(event));
+}
+
+std::string to_json(const std::string& host, const std::vector<control::Wake>& wakes) {
+    return json::serialize(json::object{{"host", host}, {"wakes", value_of(wakes)}});
+}
+
+std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& counters,
+                    const std::vector<double>& rates) {
+    json::array array;
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+        json::value counter = value_of(counters[i]);
+        counter.as_object()["rate"] = rates[i];
+        array.push_back(std::move(counter));
+    }
+    return json::serialize(json::object{{"time_ns", time_ns}, {"counters", std::move(array)}});
 }
 
 std::string flag_to_json(const char* name, bool value) {

@@ -14,6 +14,13 @@ std::string to_json(const control::Capabilities& capabilities);
 std::string to_json(const control::DaemonStatus& status);
 std::string to_json(const control::HostStatus& host);
 std::string to_json(const std::vector<control::HostStatus>& hosts);
+/// One line for each event.
+std::string to_json(const control::Event& event);
+/// {"host": NAME, "wakes": [...]}; a frame is hexadecimal digits.
+std::string to_json(const std::string& host, const std::vector<control::Wake>& wakes);
+/// {"time_ns": ..., "counters": [...]}, each with "rate", in frames a second.
+std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& counters,
+                    const std::vector<double>& rates);
 /// {"counters": [...]}
 std::string to_json(const std::vector<control::Counter>& counters);
 /// {"NAME": VALUE}

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // proxzzyctl: the command line of proxzzyd.
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <string_view>
 
@@ -24,9 +27,14 @@ int main(int argc, char** argv) {
     const auto command = pz::ctl::parse(arguments);
     if (!command)
         return report(command.error(), json, 2);
+    // what never ends by itself has printed whole lines, and is done when it is interrupted
+    for (const int signal : {SIGINT, SIGTERM})
+        if (command->follow || command->watch)
+            (void)std::signal(signal, [](int) { ::_exit(0); });
     const auto output = pz::ctl::run(*command);
     if (!output)
         return report(output.error(), json, 1);
-    std::printf("%s\n", output->c_str());
+    if (!output->empty())
+        std::printf("%s\n", output->c_str());
     return std::fflush(stdout) == 0 ? 0 : 1;
 }

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/run.h"
 
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
 #include <filesystem>
+#include <map>
+#include <thread>
 
 #include <spdlog/fmt/fmt.h>
 
 #include "control/client.h"
 #include "ctl/json.h"
+#include "ctl/pcap.h"
 #include "ctl/table.h"
 #include "fastpath/attach.h"
 
@@ -69,9 +76,66 @@ Result<std::string> detach(const Command& command, Client& client) {
     return command.json ? flag_to_json("detached", true) : std::string("detached; proxzzyd stops");
 }
 
+Result<std::string> events(const Command& command, Client& client, const Print& print) {
+    if (command.follow)
+        PZ_TRY(client.wait_for_ever());
+    const EventsWanted wanted{.host = command.config.name, .follow = command.follow, .new_only = command.new_only};
+    PZ_TRY(client.dump<Event>(
+        PZ_MSG_EVENTS_GET, [&](const Event& event) { print((command.json ? to_json(event) : to_text(event)) + "\n"); },
+        wanted));
+    return std::string();
+}
+
+Result<std::string> why(const Command& command, Client& client) {
+    std::vector<Wake> wakes;
+    PZ_TRY(client.dump<Wake>(
+        PZ_MSG_WAKES_GET, [&](Wake wake) { wakes.push_back(std::move(wake)); }, HostName{command.config.name}));
+    if (!command.pcap.empty()) {
+        PZ_TRY(write_pcap(command.pcap, wakes));
+        return std::string();
+    }
+    if (command.json)
+        return to_json(command.config.name, wakes);
+    std::string text = to_text(command.config.name, wakes);
+    text.pop_back();
+    return text;
+}
+
+/// Until it is interrupted or the daemon is gone.
+Result<std::string> watch(const Command& command, Client& client, const Print& print) {
+    const bool screen = !command.json && isatty(STDOUT_FILENO) != 0;
+    std::map<std::string, std::uint64_t> before;
+    auto then = std::chrono::steady_clock::now();
+    for (bool first = true;; first = false) {
+        std::vector<Counter> counters;
+        PZ_TRY(
+            client.dump<Counter>(PZ_MSG_STATS_GET, [&](Counter counter) { counters.push_back(std::move(counter)); }));
+        const auto now = std::chrono::steady_clock::now();
+        const double seconds = std::chrono::duration<double>(now - then).count();
+        then = now;
+        std::vector<double> rates;
+        for (const Counter& counter : counters) {
+            const auto last = std::exchange(before[counter.name], counter.value);
+            rates.push_back(first ? 0.0 : static_cast<double>(counter.value - last) / seconds);
+        }
+        const auto wall = static_cast<std::uint64_t>(
+            std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count());
+        if (command.json)
+            print(to_json(wall, counters, rates) + "\n");
+        else
+            print(fmt::format("{}{}\n{}\n", screen ? "\x1b[H\x1b[2J" : "", to_text(wall), to_text(counters, rates)));
+        std::this_thread::sleep_for(*command.watch);
+    }
+}
+
 } // namespace
 
-Result<std::string> run(const Command& command) {
+void print_now(std::string_view text) {
+    (void)std::fwrite(text.data(), 1, text.size(), stdout);
+    (void)std::fflush(stdout);
+}
+
+Result<std::string> run(const Command& command, const Print& print) {
     if (command.verb == Verb::help)
         return command.text;
     if (command.verb == Verb::version)
@@ -99,7 +163,13 @@ Result<std::string> run(const Command& command) {
         return shown(command, PZ_TRY(client.get<DaemonStatus>(PZ_MSG_STATUS_GET)));
     case Verb::capabilities:
         return shown(command, PZ_TRY(client.get<Capabilities>(PZ_MSG_CAPABILITIES_GET)));
+    case Verb::events:
+        return events(command, client, print);
+    case Verb::why:
+        return why(command, client);
     case Verb::stats:
+        if (command.watch)
+            return watch(command, client, print);
         return show_all<Counter>(command, client, PZ_MSG_STATS_GET);
     case Verb::detach:
         return detach(command, client);

@@ -2,10 +2,12 @@
 #include "ctl/table.h"
 
 #include <algorithm>
+#include <ctime>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
 
+#include "control/journal.h"
 #include "control/schema.h"
 #include "ctl/command.h"
 
@@ -129,6 +131,69 @@ std::string to_text(const std::vector<control::Counter>& counters) {
     std::vector<Row> rows{{"REASON", "FRAMES", ""}};
     for (const auto& counter : counters)
         rows.push_back({counter.name, fmt::format("{}", counter.value), counter.sentence});
+    return align(rows);
+}
+
+std::string to_text(std::uint64_t time_ns) {
+    const auto seconds = static_cast<std::time_t>(time_ns / 1'000'000'000);
+    std::tm local{};
+    localtime_r(&seconds, &local);
+    return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}", local.tm_year + 1900, local.tm_mon + 1,
+                       local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec, time_ns / 1'000'000 % 1000);
+}
+
+std::string to_text(const control::Event& event) {
+    return fmt::format("{}  {:<15}  {:<15}  {}", to_text(event.time_ns), event.host.empty() ? "-" : event.host,
+                       event.kind, control::describe(event));
+}
+
+std::string to_text(const std::string& host, const std::vector<control::Wake>& wakes) {
+    if (wakes.empty())
+        return fmt::format("{}: nothing woke it, and no packet that could have was seen while it slept\n", host);
+    std::string text;
+    for (const auto& wake : wakes) {
+        const bool woken = wake.outcome != "not-woken";
+        std::string what = wake.packet;
+        if (wake.decided_by == "operator")
+            what = "a request on the control socket";
+        else if (what.empty())
+            what = "something that was not captured";
+        std::vector<Row> rows;
+        const auto step = [&](const char* name, const std::optional<std::uint64_t>& after_us, const std::string& more) {
+            if (!after_us)
+                return;
+            rows.push_back({std::string("  ") + name, to_text(wake.time_ns + *after_us * 1000).substr(11),
+                            fmt::format("+{}.{:03} ms", *after_us / 1000, *after_us % 1000)});
+            if (!more.empty())
+                rows.back().push_back(more);
+        };
+        text += fmt::format("{}  {} {}{}\n", to_text(wake.time_ns),
+                            wake.decided_by == "host" ? "woke by itself:"
+                            : woken                   ? "woken by"
+                                                      : "not woken by",
+                            what, wake.count > 1 ? fmt::format(", {} times", wake.count) : "");
+        if (!wake.reason.empty())
+            text += fmt::format("  why           {}: {}\n", wake.reason, wake.sentence);
+        text += fmt::format("  decided by    {}{}\n", wake.decided_by,
+                            wake.rule.empty() ? "" : fmt::format(", rule {}", wake.rule));
+        step("Magic Packet", wake.magic_after_us, "");
+        step("sign of life", wake.alive_after_us, wake.sign);
+        step("delivered", wake.delivered_after_us, fmt::format("held packets: {}", wake.delivered));
+        text += align(rows);
+        if (wake.dropped > 0)
+            text += fmt::format("  dropped       held packets: {}\n", wake.dropped);
+        if (woken)
+            text += fmt::format("  outcome       {}\n", wake.outcome);
+    }
+    return text;
+}
+
+std::string to_text(const std::vector<control::Counter>& counters, const std::vector<double>& rates) {
+    std::vector<Row> rows{{"REASON", "FRAMES", "PER SECOND", ""}};
+    for (std::size_t i = 0; i < counters.size(); ++i)
+        if (counters[i].value > 0)
+            rows.push_back({counters[i].name, fmt::format("{}", counters[i].value), fmt::format("{:.1f}", rates[i]),
+                            counters[i].sentence});
     return align(rows);
 }
 

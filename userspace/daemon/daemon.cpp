@@ -7,7 +7,10 @@
 
 #include <boost/asio/post.hpp>
 
+#include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
+
+#include "net/describe.h"
 
 namespace pz {
 
@@ -55,6 +58,67 @@ Result<Link> servable_link(const std::string& name) {
     return link;
 }
 
+/// Nanoseconds since 1970 of a point on our clock.
+std::uint64_t wall_time(Instant at) {
+    const auto wall = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>((std::chrono::duration_cast<Duration>(wall) - (now() - at)).count());
+}
+
+/// What of the host's record a trigger matched.
+std::string rule_of(const pz_event& event, const HostConfig& config) {
+    if (event.reason == PZ_REASON_TRIGGER_MAGIC)
+        return "magic";
+    if (event.reason == PZ_REASON_TRIGGER_ECHO)
+        return "echo";
+    const auto rule = std::ranges::find_if(config.wake, [&](const WakeRule& each) {
+        return each.protocol == event.protocol && (each.port == 0 || each.port == event.port);
+    });
+    return to_string(rule == config.wake.end() ? WakeRule{.protocol = IPPROTO_TCP} : *rule);
+}
+
+control::EventKind kind_of(Effect::Notice notice) {
+    switch (notice) {
+    case Effect::Notice::sleep_abandoned:
+        return control::EventKind::sleep_abandoned;
+    case Effect::Notice::unreachable:
+        return control::EventKind::unreachable;
+    case Effect::Notice::address_not_back:
+        return control::EventKind::address_not_back;
+    case Effect::Notice::address_expired:
+        return control::EventKind::address_expired;
+    case Effect::Notice::none:
+        break;
+    }
+    return control::EventKind::failed;
+}
+
+std::string_view why_not_held(const TriggerNotice& notice) {
+    switch (notice.refusal) {
+    case HoldRefusal::host_full:
+        return "as much as may be is held for the host already";
+    case HoldRefusal::all_full:
+        return "as much as may be is held for all hosts together";
+    case HoldRefusal::duplicate_syn: // it waits already
+    case HoldRefusal::none:
+        break;
+    }
+    // a Magic Packet is nobody's first packet
+    return notice.frame.empty() && notice.event.reason != PZ_REASON_TRIGGER_MAGIC ? "it is too long" : "";
+}
+
+/// What the wake log has in common with the event.
+control::Wake wake_of(const control::Event& event, const Cause& cause) {
+    return {.time_ns = event.time_ns,
+            .outcome = {},
+            .reason = event.reason,
+            .sentence = event.sentence,
+            .rule = event.rule,
+            .decided_by = event.decided_by,
+            .packet = event.packet,
+            .frame = {Bytes(cause.frame.begin(), cause.frame.end())},
+            .frame_length = cause.frame_length};
+}
+
 std::uint64_t milliseconds(Duration duration) {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
@@ -79,12 +143,18 @@ Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, Daem
 Result<> Daemon::serve() {
     PZ_TRY(fastpath_->heartbeat(now()));
     segments_ = std::make_unique<Segments>(*fastpath_);
-    for (const auto& link : links_)
+    for (const auto& link : links_) {
         PZ_TRY(segments_->serve(link));
+        const Port& port = segments_->ports().back();
+        control::Event event;
+        event.interface = link.name;
+        event.text = fmt::format("{}: XDP in {} mode, {}", link.name, to_string(port.mode), link.mac.to_string());
+        journal_.record(control::EventKind::interface, std::move(event));
+    }
     fastpath_->drop_links_except(options_.interfaces);
 
     overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
-        fastpath_->overheard_fd(), [this](const pz_event& event, ByteView) { on_overheard(event); })));
+        fastpath_->overheard_fd(), [this](const pz_event& event, ByteView frame) { on_overheard(event, frame); })));
     overheard_ready_.assign(overheard_->poll_fd());
     trigger_thread_ =
         PZ_TRY(TriggerThread::start(fastpath_->triggers_fd(), plans_, hold_, [this](TriggerNotice notice) {
@@ -180,12 +250,22 @@ std::vector<std::string> Daemon::host_names() {
 Result<control::Durable> Daemon::apply_request(Result<Effects> effects) {
     if (!effects)
         return std::unexpected(std::move(effects).error());
-    PZ_TRY(apply(*effects));
+    PZ_TRY(apply(*effects, {.decided_by = "operator"}));
     return control::Durable::no;
 }
 
 Result<control::Durable> Daemon::host_remove(std::string_view name) {
+    if (const Host* host = table_.find(name); host != nullptr)
+        wakes_.forget(host->id);
     return apply_request(table_.remove(name));
+}
+
+Result<std::vector<control::Wake>> Daemon::wakes(std::string_view name) {
+    const Host* host = table_.find(name);
+    if (host == nullptr)
+        return fail(Errc::not_found, "there is no host '" + std::string(name) + "': `proxzzyctl hosts` lists them",
+                    "name");
+    return wakes_.of(host->id);
 }
 
 Result<control::Durable> Daemon::host_sleep(std::string_view name) {
@@ -205,7 +285,6 @@ Result<control::Durable> Daemon::host_wake(std::string_view name) {
 }
 
 Result<> Daemon::detach() {
-    spdlog::info("detach requested: leaving the interfaces");
     trigger_thread_.reset();
     fastpath_->detach_all(); // before the answer, which says that it is done
     boost::asio::post(loop_, [this] { loop_.stop(); });
@@ -214,14 +293,49 @@ Result<> Daemon::detach() {
 
 // ---- events ----
 
+control::Event Daemon::event_of(const Host& host, const Cause& cause) const {
+    control::Event event;
+    if (cause.at != Instant{})
+        event.time_ns = wall_time(cause.at);
+    event.host = host.config.name;
+    event.host_id = host.id;
+    event.generation = host.generation;
+    if (const Segment* segment = segments_->find(host.segment); segment != nullptr)
+        event.interface = segment->port->link.name;
+    if (cause.reason != PZ_REASON_COUNT) {
+        event.reason = fastpath::reason_name(cause.reason);
+        event.sentence = fastpath::reason_sentence(cause.reason);
+    }
+    event.rule = cause.rule;
+    event.decided_by = cause.decided_by;
+    if (!cause.frame.empty())
+        event.packet = describe_frame(cause.frame, cause.frame_length);
+    return event;
+}
+
+void Daemon::record(control::EventKind kind, const Host& host, std::string text, const Cause& cause) {
+    auto event = event_of(host, cause);
+    event.text = std::move(text);
+    journal_.record(kind, std::move(event));
+}
+
+void Daemon::record_sparingly(control::EventKind kind, const Host& host, std::string text, const Cause& cause) {
+    auto event = event_of(host, cause);
+    event.text = std::move(text);
+    journal_.record(kind, std::move(event), seen_[host.id].sparing[kind], now());
+}
+
+void Daemon::record_failure(std::string text, const std::string& interface) {
+    control::Event event;
+    event.text = std::move(text);
+    event.interface = interface;
+    journal_.record(control::EventKind::failed, std::move(event));
+}
+
 void Daemon::on_notice(const TriggerNotice& notice) {
     const pz_event& event = notice.event;
-    if (event.kind == PZ_EVENT_TRIGGER) {
-        log_trigger(notice);
-        react(table_.on_trigger(event.host, event.generation, notice.held ? notice.address : std::nullopt,
-                                notice.magic_sent, now()));
-        return;
-    }
+    if (event.kind == PZ_EVENT_TRIGGER)
+        return on_trigger(notice);
     if (const Host* host = table_.get(event.host); host == nullptr || host->generation != event.generation)
         return; // of an earlier stay in our care
     Seen& seen = seen_[event.host];
@@ -232,35 +346,96 @@ void Daemon::on_notice(const TriggerNotice& notice) {
         (void)overheard_->consume();
     if (event.detail == PZ_SIGN_REPLY && seen.nic_answers == event.generation)
         return;
-    react(table_.on_owner(event.host, event.generation, static_cast<pz_event_kind>(event.kind),
-                          static_cast<pz_sign>(event.detail), notice.address, now()));
+    const auto sign = static_cast<pz_sign>(event.detail);
+    react(table_.on_owner(event.host, event.generation, static_cast<pz_event_kind>(event.kind), sign, notice.address,
+                          now()),
+          {.decided_by = "host",
+           .at = instant_from_ns(event.time_ns),
+           .reason = event.reason,
+           .frame = notice.frame,
+           .frame_length = event.frame_length,
+           .sign = name_of(sign)});
 }
 
-void Daemon::log_trigger(const TriggerNotice& notice) const {
+void Daemon::on_trigger(const TriggerNotice& notice) {
     const pz_event& event = notice.event;
     const Host* host = table_.get(event.host);
-    if (host == nullptr || host->generation != event.generation || host->state != HostState::asleep)
-        return; // the first one wakes; `stats` counts the others
-    MacAddress sender;
-    std::ranges::copy(event.mac, sender.bytes.begin());
-    spdlog::info("{}: {} from {} to {} port {}: waking", host->config.name, fastpath::reason_name(event.reason),
-                 sender.to_string(), notice.address ? notice.address->to_string() : "its MAC", event.port);
+    Cause cause{.decided_by = "kernel",
+                .at = instant_from_ns(event.time_ns),
+                .reason = event.reason,
+                .frame = notice.frame,
+                .frame_length = event.frame_length};
+    if (host != nullptr && host->generation == event.generation) {
+        cause.rule = rule_of(event, host->config);
+        if (host->state == HostState::asleep)
+            record(control::EventKind::trigger, *host, cause.rule, cause);
+        else
+            record_sparingly(control::EventKind::trigger_again, *host, cause.rule, cause);
+        if (const auto why = why_not_held(notice); !why.empty())
+            record_sparingly(control::EventKind::not_held, *host, std::string(why), cause);
+    }
+    react(table_.on_trigger(event.host, event.generation, notice.held ? notice.address : std::nullopt,
+                            notice.magic_sent, now()),
+          cause);
+    if (notice.magic_sent)
+        wakes_.magic_sent(event.host, notice.magic_at);
 }
 
-void Daemon::on_overheard(const pz_event& event) {
+void Daemon::on_edge(const Host& host, const Effect& edge, const Cause& cause) {
+    auto event = event_of(host, cause);
+    event.packet.clear(); // an event of its own has it
+    event.text = edge.text;
+    event.from = edge.from;
+    event.to = edge.to;
+    journal_.record(control::EventKind::state, std::move(event));
+
+    const Instant at = cause.at == Instant{} ? now() : cause.at;
+    const bool alive = !cause.sign.empty();
+    if (edge.to == HostState::waking || (edge.from == HostState::asleep && alive)) {
+        auto wake = wake_of(event_of(host, cause), cause);
+        wake.time_ns = wall_time(at);
+        wakes_.begin(host.id, std::move(wake), at);
+    }
+    if (alive)
+        wakes_.alive(host.id, std::string(cause.sign), at);
+    if (edge.to == HostState::awake)
+        wakes_.outcome(host.id, alive ? "awake" : "released");
+    else if (edge.to == HostState::unreachable)
+        wakes_.outcome(host.id, "unreachable");
+    if (edge.to == HostState::arming) {
+        if (edge.from != HostState::awake)
+            wakes_.outcome(host.id, "sleep-requested");
+        wakes_.end(host.id);
+    }
+}
+
+void Daemon::on_overheard(const pz_event& event, ByteView frame) {
     const Host* host = table_.get(event.host);
     if (host == nullptr || host->generation != event.generation)
         return;
     MacAddress mac;
     std::ranges::copy(event.mac, mac.bytes.begin());
     const auto address = event_address(event);
+    const Cause cause{.decided_by = "kernel",
+                      .at = instant_from_ns(event.time_ns),
+                      .reason = event.reason,
+                      .frame = frame,
+                      .frame_length = event.frame_length};
     if (event.kind == PZ_EVENT_NIC_ANSWERS) {
         if (std::exchange(seen_[event.host].nic_answers, event.generation) != event.generation)
-            spdlog::info("{}: nic-answers: {} answers for the sleeping host by itself", host->config.name,
-                         mac.to_string());
+            record(control::EventKind::nic_answers, *host, mac.to_string() + " answers for the sleeping host by itself",
+                   cause);
     } else if (event.kind == PZ_EVENT_CONFLICT) {
-        spdlog::warn("{}: conflict: {} claims {}, which {} holds", host->config.name, mac.to_string(),
-                     address ? address->to_string() : "an address", host->config.macs.front().to_string());
+        record_sparingly(control::EventKind::conflict, *host,
+                         fmt::format("{} claims {}, which {} holds", mac.to_string(),
+                                     address ? address->to_string() : "an address",
+                                     host->config.macs.front().to_string()),
+                         cause);
+    } else if (event.kind == PZ_EVENT_NON_WAKE && host->state == HostState::asleep) {
+        auto told = event_of(*host, cause);
+        wakes_.not_woken(host->id, wake_of(told, cause));
+        told.text = told.reason;
+        journal_.record(control::EventKind::non_wake, std::move(told));
     }
 }
 
@@ -292,7 +467,7 @@ void Daemon::wait_heartbeat() {
 
 void Daemon::on_heartbeat() {
     if (auto written = fastpath_->heartbeat(now()); !written)
-        spdlog::error("{}", written.error().message);
+        record_failure(written.error().message);
     sweep_lost_events();
 }
 
@@ -300,7 +475,11 @@ void Daemon::sweep_lost_events() {
     const std::uint64_t full = fastpath_->counters()[PZ_REASON_RING_FULL].frames;
     if (full == ring_full_)
         return;
-    spdlog::warn("ring-full: {} events did not fit; looking at every sleeper", full - ring_full_);
+    control::Event loss;
+    loss.text = fmt::format("{} events of the kernel did not fit; looking at every sleeper", full - ring_full_);
+    loss.reason = fastpath::reason_name(PZ_REASON_RING_FULL);
+    loss.sentence = fastpath::reason_sentence(PZ_REASON_RING_FULL);
+    journal_.record(control::EventKind::ring_loss, std::move(loss));
     ring_full_ = full;
     for (const auto& name : table_.names()) {
         const Host* host = table_.find(name);
@@ -308,9 +487,14 @@ void Daemon::sweep_lost_events() {
             continue;
         const pz_live live = fastpath_->live(host->id);
         if (live.released == host->generation)
-            react(table_.on_owner(host->id, host->generation, PZ_EVENT_RELEASE, PZ_SIGN_NONE, std::nullopt, now()));
+            react(table_.on_owner(host->id, host->generation, PZ_EVENT_RELEASE, PZ_SIGN_NONE, std::nullopt, now()),
+                  {.decided_by = "host",
+                   .at = instant_from_ns(live.last_seen_ns),
+                   .reason = PZ_REASON_RING_FULL,
+                   .sign = name_of(PZ_SIGN_NONE)});
         else if (host->state == HostState::asleep && instant_from_ns(live.last_trigger_ns) > host->since)
-            react(table_.on_trigger(host->id, host->generation, std::nullopt, false, now()));
+            react(table_.on_trigger(host->id, host->generation, std::nullopt, false, now()),
+                  {.at = instant_from_ns(live.last_trigger_ns), .reason = PZ_REASON_RING_FULL});
     }
 }
 
@@ -320,11 +504,14 @@ Instant Daemon::last_seen(HostId host) const {
 
 // ---- effects ----
 
-Result<> Daemon::apply(const Effects& effects) {
+Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
     Result<> first;
     for (const auto& effect : effects)
-        if (auto applied = apply(effect); !applied) {
-            spdlog::error("host {}: {}", effect.host, applied.error().message);
+        if (auto applied = apply(effect, cause); !applied) {
+            if (const Host* host = table_.get(effect.host); host != nullptr)
+                record(control::EventKind::failed, *host, applied.error().message);
+            else
+                record_failure(applied.error().message);
             if (first)
                 first = std::move(applied);
         }
@@ -345,24 +532,23 @@ void Daemon::rearm() {
         if (error)
             return;
         armed_.reset();
-        react(table_.tick(now(), [this](HostId host) { return last_seen(host); }));
+        react(table_.tick(now(), [this](HostId host) { return last_seen(host); }), {});
     });
 }
 
-void Daemon::react(const Effects& effects) {
-    // nobody waits for the outcome of an event; apply() has logged what failed
-    [[maybe_unused]] const auto outcome = apply(effects);
+void Daemon::react(const Effects& effects, const Cause& cause) {
+    // nobody waits for the outcome of an event; apply() has recorded what failed
+    [[maybe_unused]] const auto outcome = apply(effects, cause);
 }
 
-Result<> Daemon::apply(const Effect& effect) {
+Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     using Kind = Effect::Kind;
     switch (effect.kind) { // those that need no record: it may be gone
     case Kind::forget:
         forget(effect.host);
         return {};
     case Kind::drop_held:
-        if (const auto dropped = hold_.drop(effect.host, effect.address); dropped > 0)
-            spdlog::info("host {}: {} held packets dropped", effect.host, dropped);
+        drop_held(effect);
         return {};
     case Kind::stop_answering:
         fastpath_->stop_answering(effect.host, effect.address);
@@ -403,12 +589,33 @@ Result<> Daemon::apply(const Effect& effect) {
             deliver(*host, *segment, *effect.address);
         break;
     case Kind::notice:
-        spdlog::info("{}: {}", host->config.name, effect.text);
+        if (effect.notice == Effect::Notice::address_not_back)
+            wakes_.outcome(host->id, "address-not-back");
+        record(kind_of(effect.notice), *host, effect.text, cause);
+        break;
+    case Kind::edge:
+        on_edge(*host, effect, cause);
         break;
     default:
         break;
     }
     return {};
+}
+
+void Daemon::drop_held(const Effect& effect) {
+    const auto dropped = hold_.drop(effect.host, effect.address);
+    if (dropped == 0)
+        return;
+    wakes_.dropped(effect.host, dropped);
+    std::string text = fmt::format("held packets: {}", dropped);
+    if (effect.address)
+        text += ", to " + effect.address->to_string();
+    if (const Host* host = table_.get(effect.host); host != nullptr)
+        return record(control::EventKind::dropped, *host, std::move(text));
+    control::Event event;
+    event.host_id = effect.host; // its record is gone
+    event.text = std::move(text);
+    journal_.record(control::EventKind::dropped, std::move(event));
 }
 
 fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) const {
@@ -461,8 +668,8 @@ void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) 
         return;
     if (joins_[{socket, mac}]++ == 0)
         if (auto joined = socket->join(mac); !joined)
-            spdlog::warn("{}: frames to {} may not arrive: {}", segment.port->link.name, mac.to_string(),
-                         joined.error().message);
+            record_failure(fmt::format("frames to {} may not arrive: {}", mac.to_string(), joined.error().message),
+                           segment.port->link.name);
     seen.joined_on = socket;
     seen.accepted.push_back(mac);
 }
@@ -482,7 +689,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
                             WakePlan{.generation = host.generation, .magic = magic_frames(host, segment)}));
     auto served = fastpath_->serve(entry);
     if (!served) // what cannot be programmed is not in our care
-        react(table_.request_release(host.config.name, now()).value_or(Effects{}));
+        react(table_.request_release(host.config.name, now()).value_or(Effects{}), {});
     return served;
 }
 
@@ -498,7 +705,7 @@ void Daemon::forget(HostId host) {
             continue;
         joins_.erase(join);
         if (auto left = found->second.joined_on->leave(mac); !left)
-            spdlog::warn("{}", left.error().message);
+            record_failure(left.error().message);
     }
     found->second.accepted.clear();
     if (table_.get(host) == nullptr)
@@ -507,7 +714,7 @@ void Daemon::forget(HostId host) {
 
 void Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
     if (auto sent = segment.port->socket.send(frame); !sent)
-        spdlog::warn("{}: {} not sent: {}", segment.port->link.name, what, sent.error().message);
+        record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
 }
 
 void Daemon::announce(const Host& host, const Segment& segment, bool once) {
@@ -542,12 +749,13 @@ MacAddress Daemon::owner_mac(const Host& host) const {
 void Daemon::send_magic(const Host& host, const Segment& segment) {
     for (const auto& departure : magic_frames(host, segment))
         send(segment, departure.frame, "Magic Packet");
+    wakes_.magic_sent(host.id, now());
 }
 
 void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& address) {
     const auto own = link_addresses(segment.port->link.ifindex);
     if (!own) {
-        spdlog::warn("{}: {}", segment.port->link.name, own.error().message);
+        record_failure(own.error().message, segment.port->link.name);
         return;
     }
     const MacAddress& mac = segment.port->link.mac;
@@ -575,8 +783,10 @@ void Daemon::deliver(const Host& host, const Segment& segment, const IpAddress& 
             spdlog::debug("{}: held packet without a checksum of ours", host.config.name);
         set_ethernet(packet.frame, mac, segment.port->link.mac);
         send(segment, packet.frame, "held packet");
-        spdlog::info("{}: delivered a packet of {} bytes to {} after {} ms", host.config.name, packet.frame.size(),
-                     address.to_string(), milliseconds(now() - packet.arrived));
+        wakes_.delivered(host.id, now());
+        record(control::EventKind::delivered, host,
+               fmt::format("to {} after {} ms", address.to_string(), milliseconds(now() - packet.arrived)),
+               {.frame = packet.frame, .frame_length = static_cast<std::uint32_t>(packet.frame.size())});
     }
 }
 

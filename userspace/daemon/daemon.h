@@ -12,16 +12,29 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "control/journal.h"
 #include "control/service.h"
 #include "daemon/options.h"
 #include "daemon/segments.h"
 #include "daemon/trigger_thread.h"
+#include "daemon/wake_log.h"
 #include "fastpath/events.h"
 #include "fastpath/fastpath.h"
 #include "hosts/hold_queue.h"
 #include "hosts/table.h"
 
 namespace pz {
+
+/// What effects come from, for events and the wake log.
+struct Cause {
+    std::string_view decided_by = "daemon"; // or "kernel", "host", "operator"
+    Instant at{};                           // when it happened; unset: now
+    std::uint32_t reason = PZ_REASON_COUNT; // enum pz_reason; none
+    std::string rule = {};
+    ByteView frame = {};
+    std::uint32_t frame_length = 0;
+    std::string_view sign = {}; // of life
+};
 
 class Daemon final : public control::Service {
 public:
@@ -45,6 +58,8 @@ public:
     Result<control::Durable> host_sleep(std::string_view name) override;
     Result<control::Durable> host_release(std::string_view name) override;
     Result<control::Durable> host_wake(std::string_view name) override;
+    Result<std::vector<control::Wake>> wakes(std::string_view name) override;
+    control::Journal& journal() override { return journal_; }
     Result<> detach() override;
 
 private:
@@ -55,8 +70,14 @@ private:
 
     // events
     void on_notice(const TriggerNotice& notice);
-    void on_overheard(const pz_event& event);
-    void log_trigger(const TriggerNotice& notice) const;
+    void on_trigger(const TriggerNotice& notice);
+    void on_overheard(const pz_event& event, ByteView frame);
+    void on_edge(const Host& host, const Effect& edge, const Cause& cause);
+    control::Event event_of(const Host& host, const Cause& cause) const;
+    void record(control::EventKind kind, const Host& host, std::string text, const Cause& cause = {});
+    /// For what the network can cause as often as it likes.
+    void record_sparingly(control::EventKind kind, const Host& host, std::string text, const Cause& cause);
+    void record_failure(std::string text, const std::string& interface = {});
     void on_heartbeat();
     void wait_heartbeat();
     void wait_overheard();
@@ -66,15 +87,16 @@ private:
 
     // effects
     Result<control::Durable> apply_request(Result<Effects> effects);
-    /// All of them, whatever fails; failures are logged, the first one comes back.
-    Result<> apply(const Effects& effects);
-    Result<> apply(const Effect& effect);
-    void react(const Effects& effects);
+    /// All of them, whatever fails; failures are recorded, the first one comes back.
+    Result<> apply(const Effects& effects, const Cause& cause);
+    Result<> apply(const Effect& effect, const Cause& cause);
+    void react(const Effects& effects, const Cause& cause);
     void rearm();
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
     std::vector<Departure> magic_frames(const Host& host, const Segment& segment) const;
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
+    void drop_held(const Effect& effect);
     void announce(const Host& host, const Segment& segment, bool once);
     void hand_back(const Host& host, const Segment& segment, const IpAddress& address);
     void send_magic(const Host& host, const Segment& segment);
@@ -89,7 +111,9 @@ private:
     DaemonOptions options_;
     std::vector<Link> links_;
     Instant started_;
+    control::Journal journal_;
     PresenceTable table_;
+    WakeLog wakes_;
     HoldQueue hold_;
     WakePlans plans_;
     std::unique_ptr<fastpath::Fastpath> fastpath_;
@@ -108,6 +132,7 @@ private:
         std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
         std::vector<MacAddress> accepted; // joined on the port for it
         PacketSocket* joined_on = nullptr;
+        std::map<control::EventKind, control::Sparing> sparing;
     };
     std::unordered_map<HostId, Seen> seen_;
     /// Group MACs are shared between hosts.

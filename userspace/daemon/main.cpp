@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include <spdlog/fmt/fmt.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -29,10 +30,11 @@ void set_up_log(const std::string& level) {
 int run(const pz::DaemonOptions& options) {
     boost::asio::io_context loop(1);
     boost::asio::signal_set signals(loop, SIGTERM, SIGINT);
+    std::string why = "detach requested";
     signals.async_wait([&](const boost::system::error_code& error, int number) {
         if (error)
             return;
-        spdlog::info("signal {}: stopping", number);
+        why = fmt::format("signal {}", number);
         loop.stop();
     });
     const auto refuse = [](const pz::Error& error) {
@@ -48,12 +50,17 @@ int run(const pz::DaemonOptions& options) {
         return refuse(server.error());
     if (auto served = (*daemon)->serve(); !served)
         return refuse(served.error());
-    spdlog::info("ready: control socket {}, pins in {}", options.control, options.bpffs);
+    auto& journal = (*daemon)->journal();
+    pz::control::Event ready;
+    ready.text = fmt::format("control socket {}, pins in {}", options.control, options.bpffs);
+    journal.record(pz::control::EventKind::ready, std::move(ready));
     loop.run();
-    (*server)->close();
-    const auto status = (*daemon)->status();
-    if (status.hosts_asleep > 0)
-        spdlog::warn("{} hosts in proxy care are on their own from now on", status.hosts_asleep);
+    pz::control::Event stopping;
+    stopping.text = std::move(why);
+    if (const auto status = (*daemon)->status(); status.hosts_asleep > 0)
+        stopping.text += fmt::format("; {} hosts in proxy care are on their own from now on", status.hosts_asleep);
+    journal.record(pz::control::EventKind::stopping, std::move(stopping));
+    (*server)->close(); // its readers hear of it
     return 0;
 }
 

@@ -26,7 +26,6 @@ Result<> Segments::serve(const Link& link) {
     ports_.push_back(std::move(port)); // from here on the destructor restores the offload
     ports_.back().mode = PZ_TRY(fastpath_.attach(link.name, link.ifindex));
     (void)PZ_TRY(resolve(link.name, {}));
-    spdlog::info("{}: serving, XDP in {} mode, {}", link.name, to_string(ports_.back().mode), link.mac.to_string());
     return {};
 }
 

@@ -76,7 +76,7 @@ void TriggerThread::run(fastpath::EventRing& ring) {
 }
 
 void TriggerThread::on_event(const pz_event& event, ByteView frame) {
-    TriggerNotice notice{.event = event, .address = event_address(event)};
+    TriggerNotice notice{.event = event, .frame = Bytes(frame.begin(), frame.end()), .address = event_address(event)};
     if (event.kind == PZ_EVENT_TRIGGER) {
         const auto plan = plans_.get(event.host);
         if (!plan || plan->generation != event.generation)
@@ -87,6 +87,7 @@ void TriggerThread::on_event(const pz_event& event, ByteView frame) {
             for (const auto& departure : plan->magic)
                 if (auto sent = departure.socket->send(departure.frame); !sent)
                     notice.magic_sent = false; // the loop tries again and reports
+            notice.magic_at = std::chrono::steady_clock::now();
         }
         // a Magic Packet has done its work; everything else is somebody's first packet
         if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {

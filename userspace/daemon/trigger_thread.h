@@ -40,11 +40,13 @@ private:
     std::unordered_map<HostId, std::shared_ptr<const WakePlan>> plans_;
 };
 
-/// What the loop is told of one event; the frame itself is in the hold queue if it was held.
+/// What the loop is told of one event.
 struct TriggerNotice {
     pz_event event{};
+    Bytes frame;                      // what was captured of it
     std::optional<IpAddress> address; // event.address, if there is one
     bool magic_sent = false;
+    Instant magic_at{}; // when
     bool held = false;
     HoldRefusal refusal = HoldRefusal::none;
 };

@@ -79,6 +79,10 @@ std::string_view reason_name(std::uint32_t reason) {
     return reason < reasons.size() ? reasons[reason].name : "unknown";
 }
 
+std::string_view reason_sentence(std::uint32_t reason) {
+    return reason < reasons.size() ? reasons[reason].sentence : "";
+}
+
 void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
     proxzzy_bpf__destroy(skeleton);
 }

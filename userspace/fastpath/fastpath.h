@@ -51,6 +51,8 @@ struct ReasonCount {
 
 /// The name of an enum pz_reason, as in `proxzzyctl stats`.
 std::string_view reason_name(std::uint32_t reason);
+/// The same in a sentence.
+std::string_view reason_sentence(std::uint32_t reason);
 
 /// Writer of the maps.  Not thread-safe: the loop thread owns it, the ring descriptors excepted.
 class Fastpath {

@@ -195,4 +195,11 @@ std::string_view to_string(HostState state) {
     return "unknown";
 }
 
+std::string to_string(const WakeRule& rule) {
+    const auto protocol = rule.protocol == IPPROTO_TCP   ? std::string("tcp")
+                          : rule.protocol == IPPROTO_UDP ? std::string("udp")
+                                                         : std::to_string(rule.protocol);
+    return protocol + "/" + (rule.port == 0 ? std::string("any") : std::to_string(rule.port));
+}
+
 } // namespace pz

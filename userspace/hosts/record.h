@@ -81,6 +81,8 @@ Result<> validate(const HostConfig& config);
 
 /// "awake", "arming", ...
 std::string_view to_string(HostState state);
+/// "tcp/22", "udp/any"
+std::string to_string(const WakeRule& rule);
 
 inline constexpr std::size_t max_name_length = 63;
 inline constexpr std::size_t max_macs = 8;

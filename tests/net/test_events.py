@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events, the wake log, and readers of events who do not read."""
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+from case import arp_replies, assert_slept, connect_and_check, sleeper, test
+from frames import TCP_SYN, arp_request, magic, packet, tcp
+from lan import SUPPORT, wait_until
+from proxy import program
+
+
+def follow(proxy, *options):
+    """`proxzzyctl events --follow --json`, and the file that it writes."""
+    path = proxy.lan.folder / f"events{len(list(proxy.lan.folder.glob('events*')))}"
+    with open(path, "w") as out:
+        process = subprocess.Popen([program("proxzzyctl"), "--control", proxy.control, "--json", "events", "--follow",
+                                    *options], stdout=out, stdin=subprocess.DEVNULL)
+    return process, path
+
+
+def events_in(path):
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def edges(events):
+    return [(e["from"], e["to"]) for e in events if e["kind"] == "state"]
+
+
+@test("tshark")
+def events_and_why_tell_the_story_of_a_wake(lan):
+    """Every edge once and in order, the packet in one line, every step with its time, and the packet as pcap."""
+    proxy = lan.proxy()
+    follower, path = follow(proxy, "--host", "sleeper")
+    proxy.add(lan.host, "sleeper", "--wake", "tcp/22")
+    proxy.put_to_sleep(lan.host)
+    connection = connect_and_check(lan, proxy, lan.host.ip4)
+    wait_until("the delivery is an event", lambda: [e for e in events_in(path) if e["kind"] == "delivered"])
+    seen = events_in(path)
+    assert edges(seen) == [("awake", "arming"), ("arming", "asleep"), ("asleep", "waking"), ("waking", "awake")], seen
+    assert all(e["host"] == "sleeper" for e in seen), seen
+    numbers = [e["sequence"] for e in seen]
+    assert numbers == sorted(set(numbers)), numbers
+    trigger, = [e for e in seen if e["kind"] == "trigger"]
+    for part in (lan.client.mac, lan.client.ip4 + ":", f"{lan.host.ip4}:22", "tcp syn"):
+        assert part in trigger["packet"], trigger
+    assert (trigger["reason"], trigger["rule"], trigger["decided_by"]) == ("trigger-syn", "tcp/22", "kernel"), trigger
+    requests = [e["text"] for e in seen if e["kind"] == "request"]
+    assert requests == ["host set", "host sleep"], requests
+    assert all(e["uid"] == 0 and e["pid"] > 0 for e in seen if e["kind"] == "request")
+
+    plain = proxy.run_ctl("events", json_output=False).stdout.splitlines()
+    kept = [line.split()[3] for line in plain]  # date, time, host, kind
+    assert [k for k in kept if k in ("ready", "interface")] == ["interface", "ready"], plain
+    assert any("asleep -> waking" in line for line in plain), plain
+
+    why = proxy.ctl("why", "sleeper")
+    wake, = [w for w in why["wakes"] if w["outcome"] != "not-woken"]
+    assert (wake["outcome"], wake["reason"], wake["rule"], wake["decided_by"]) == \
+        ("awake", "trigger-syn", "tcp/22", "kernel"), wake
+    assert wake["packet"] == trigger["packet"] and wake["delivered"] == 1 and wake["dropped"] == 0, wake
+    assert abs(wake["time_ns"] / 1e9 - (time.time() - time.monotonic() + connection.started)) < 0.5, wake
+    assert 0 < wake["magic_after_us"] <= wake["alive_after_us"] + 10_000, wake
+    assert wake["alive_after_us"] <= wake["delivered_after_us"] + 10_000 < 5_000_000, wake
+    text = proxy.run_ctl("why", "sleeper", json_output=False).stdout
+    print(text, "\n".join(plain), sep="\n")
+    for part in ("woken by", "rule tcp/22", "Magic Packet", "sign of life", "delivered", "outcome       awake"):
+        assert part in text, text
+
+    capture = lan.folder / "wakes.pcap"
+    proxy.run_ctl("why", "sleeper", "--pcap", capture)
+    shown = subprocess.run(["tshark", "-n", "-r", capture, "-T", "fields", "-e", "ip.src", "-e", "ip.dst",
+                            "-e", "tcp.dstport", "-e", "tcp.flags"], capture_output=True, text=True, timeout=60)
+    assert shown.stdout.split() == [lan.client.ip4, lan.host.ip4, "22", f"0x{TCP_SYN:04x}"], shown
+    on_stdout = subprocess.run([program("proxzzyctl"), "--control", proxy.control, "why", "sleeper", "--pcap", "-"],
+                               capture_output=True, timeout=20).stdout
+    assert on_stdout == capture.read_bytes(), "the file and standard output differ"
+
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(5) == 0, "interrupted, and not done"
+
+
+@test()
+def a_follower_hears_that_the_daemon_stops(lan):
+    proxy = lan.proxy()
+    stopped, path = follow(proxy)
+    wait_until("the follower has what is kept", lambda: events_in(path))
+    proxy.stop()
+    assert stopped.wait(5) == 0
+    assert events_in(path)[-1]["kind"] == "stopping", events_in(path)
+    proxy.start()
+    killed, path = follow(proxy)
+    wait_until("the follower has what is kept", lambda: events_in(path))
+    proxy.stop(signal.SIGKILL)
+    assert killed.wait(5) == 1, "nobody said good-bye"
+    proxy.run_ctl("detach", "--bpffs", proxy.pins)
+
+
+@test()
+def why_tells_what_did_not_wake(lan):
+    proxy = sleeper(lan, "--wake", "tcp/22")
+    client, host = lan.client, lan.host
+    raw = client.packet_socket()
+    for _ in range(3):
+        raw.send(packet(host.mac, client.mac, client.ip4, host.ip4, 6, tcp(client.ip4, host.ip4, 40000, 80)))
+    wait_until("the packets are in the wake log", lambda: sum(w["count"] for w in proxy.ctl("why", "sleeper")["wakes"]
+                                                              if w["reason"] == "port-closed") == 3)
+    closed, = [w for w in proxy.ctl("why", "sleeper")["wakes"] if w["reason"] == "port-closed"]
+    assert closed["outcome"] == "not-woken" and closed["decided_by"] == "kernel", closed
+    assert f"{client.ip4}:40000 > {host.ip4}:80 tcp syn" in closed["packet"], closed
+    text = proxy.run_ctl("why", "sleeper", json_output=False).stdout
+    assert "not woken by" in text and "3 times" in text and "port-closed: " in text, text
+    print(text)
+    told = [e for e in map(json.loads, proxy.run_ctl("events", "--host", "sleeper").stdout.splitlines())
+            if e["kind"] == "non-wake"]
+    assert len([e for e in told if e["reason"] == "port-closed"]) == 3, told
+    assert_slept(lan, proxy)
+    host.power_on()
+    proxy.wait_state("awake")
+    by_itself = proxy.ctl("why", "sleeper")["wakes"][-1]
+    assert by_itself["decided_by"] == "host" and by_itself["sign"] and not by_itself["magic_after_us"], by_itself
+
+
+@test()
+def stats_are_watched_with_rates(lan):
+    proxy = sleeper(lan)
+    watching = subprocess.Popen([program("proxzzyctl"), "--control", proxy.control, "--json", "stats", "--watch=1"],
+                                stdout=subprocess.PIPE, text=True)
+    first = json.loads(watching.stdout.readline())
+    raw = lan.client.packet_socket()
+    for _ in range(50):
+        raw.send(arp_request(lan.client.mac, lan.client.ip4, lan.host.ip4))
+    second = json.loads(watching.stdout.readline())
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(5) == 0
+    count = [next(c for c in shown["counters"] if c["name"] == "arp-answered") for shown in (first, second)]
+    assert count[0]["rate"] == 0 and count[1]["value"] - count[0]["value"] == 50, count
+    assert 20 < count[1]["rate"] <= 50.5, count
