@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 
-from case import arp_replies, assert_slept, connect_and_check, sleeper, test
+import control_load
+from case import assert_slept, connect_and_check, sleeper, test
 from frames import TCP_SYN, arp_request, magic, packet, tcp
 from lan import SUPPORT, wait_until
 from proxy import program
@@ -140,3 +141,87 @@ def stats_are_watched_with_rates(lan):
     count = [next(c for c in shown["counters"] if c["name"] == "arp-answered") for shown in (first, second)]
     assert count[0]["rate"] == 0 and count[1]["value"] - count[0]["value"] == 50, count
     assert 20 < count[1]["rate"] <= 50.5, count
+
+
+def load(proxy, what, count):
+    return subprocess.Popen([sys.executable, SUPPORT / "control_load.py", what, proxy.control, str(count)],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+class Mimic:
+    """A host of which there is nothing but the frames that it would send: made to be woken."""
+
+    def __init__(self, lan, number):
+        self.lan, self.name = lan, f"mimic{number}"
+        self.mac, self.ip4 = f"02:00:00:00:01:{number:02x}", f"192.0.2.{100 + number}"
+
+    def wake(self, raw, wire):
+        """From a connection attempt to the Magic Packet, and from the first sign of life to the delivered packet."""
+        client = self.lan.client
+        started = time.time()
+        raw.send(packet(self.mac, client.mac, client.ip4, self.ip4, 6, tcp(client.ip4, self.ip4, 40000, 22)))
+        woken = wire.wait("the Magic Packet", lambda f: magic(self.mac) in f.payload)[0].when
+        back = time.time()
+        raw.send(arp_request(self.mac, self.ip4, client.ip4))
+        delivered = wire.wait("the delivered packet", lambda f: f.dst == self.mac and f.l4 and f.l4.protocol == 6)
+        return woken - started, delivered[0].when - back
+
+
+@test()
+def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
+    """100,000 events while hosts are woken: no wake takes longer, nobody who reads misses one unnoticed, and those who
+    do not read cost nothing and are told."""
+    proxy = lan.proxy("--log-level", "error")
+    mimics = [Mimic(lan, i) for i in range(22)]
+    for mimic in mimics:
+        proxy.ctl("host", "add", mimic.name, "--mac", mimic.mac, "--ip", mimic.ip4)
+        proxy.ctl("host", "sleep", mimic.name)
+    wait_until("all are asleep", lambda: {h["state"] for h in proxy.ctl("hosts")} == {"asleep"}, 15)
+    raw, wire = lan.client.packet_socket(), lan.segments[0].gateway_port()
+    alone = [mimic.wake(raw, wire) for mimic in mimics[:11]]
+
+    idle = [control_load.follow(proxy.control) for _ in range(50)]
+    readers = load(proxy, "readers", 50)
+    assert readers.stdout.readline() == "reading\n"
+    begun = time.monotonic()
+    requests = load(proxy, "requests", 100_000)
+    assert requests.stdout.readline() == "begun\n"
+    crowded = []
+    for mimic in mimics[11:]:
+        time.sleep(0.1)  # spread over the load
+        crowded.append(mimic.wake(raw, wire))
+    assert requests.poll() is None, "the load was over before the wakes were"
+    memory = resident(proxy)
+    sent, _ = requests.communicate(timeout=90)
+    took = time.monotonic() - begun
+    assert requests.returncode == 0 and int(sent) >= 100_000, sent
+    last = json.loads(proxy.run_ctl("events").stdout.splitlines()[-1])["sequence"]
+    assert last >= 100_000
+    answer, _ = readers.communicate(f"{last}\n", timeout=30)
+    assert readers.returncode == 0
+    tallies = json.loads(answer)["connections"]
+    assert len(tallies) == 50 and all(t["events"] > 1000 for t in tallies), tallies
+
+    for connection in idle:  # still there, and told what they missed
+        connection.setblocking(False)
+        tally = control_load.Tally()
+
+        def caught_up(connection=connection, tally=tally):
+            assert control_load.read_all(connection, tally), "who does not read was dropped"
+            return tally.last >= last
+
+        wait_until("a reader that had slept has caught up", caught_up)
+        assert tally.complete() and tally.missed > 50_000, vars(tally)
+    for step, name in enumerate(("to the Magic Packet", "from sign of life to delivery")):
+        before, after = (statistics.median(times[step] for times in each) for each in (alone, crowded))
+        print(f"{name}: median {before * 1e3:.2f} ms alone, {after * 1e3:.2f} ms among 100 readers")
+        assert after < max(5 * before, before + 0.025), f"{name}: {before * 1e3:.2f} ms became {after * 1e3:.2f} ms"
+    received = sum(t["events"] for t in tallies)
+    print(f"{last} events in {took:.1f} s, {received} of them read; the daemon takes {memory >> 10} MiB")
+    assert resident(proxy) - memory < 32 << 10, "the daemon grew"
+
+
+def resident(proxy):
+    """KiB of memory that the daemon has."""
+    status = open(f"/proc/{proxy.process.pid}/status").read()
+    return int(status.split("VmRSS:")[1].split()[0])

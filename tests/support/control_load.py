@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the control socket in great number, in a process of their own.
+
+control_load.py readers SOCKET COUNT     COUNT connections follow events and read them, until each has come to the
+                                         sequence number that standard input says;
+                                         prints {"connections": [{"events": N, "missed": N, "last": SEQUENCE}]}
+control_load.py requests SOCKET COUNT    COUNT requests that are refused, a few connections at a time; prints "begun"
+                                         after the first, and ends after the last"""
+
+import json
+import select
+import socket
+import struct
+import sys
+
+EVENTS_GET, EVENT, HOST_WAKE = 0x21, 0x22, 0x1E
+REQUEST, DUMP = 0x001, 0x300
+SEQUENCE, MISSED = 1, 19  # attributes of an event
+
+
+def attribute(kind, payload):
+    whole = struct.pack("<HH", 4 + len(payload), kind) + payload
+    return whole + b"\0" * (-len(whole) % 4)
+
+
+def message(kind, flags, attributes):
+    body = bytes([1, 0, 0, 0]) + attributes
+    return struct.pack("<IHHII", 16 + len(body), kind, flags, 1, 0) + body
+
+
+def connect(path):
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(str(path))
+    return connection
+
+
+def follow(path):
+    """A connection that is sent every new event from now on."""
+    connection = connect(path)
+    connection.send(message(EVENTS_GET, REQUEST | DUMP, attribute(2, b"\1") + attribute(3, b"\1")))
+    return connection
+
+
+class Tally:
+    """What one connection was sent.  Every number from the first to the last is an event or a missed one."""
+
+    def __init__(self):
+        self.first = None
+        self.last = 0
+        self.events = self.missed = 0
+
+    def add(self, packet):
+        kind, = struct.unpack_from("<H", packet, 4)
+        if kind != EVENT:
+            return
+        sequence, = struct.unpack_from("<Q", packet, 24)  # the first attribute
+        missed = struct.unpack("<Q", packet[-8:])[0] if packet[-12:-8] == struct.pack("<HH", 12, MISSED) else 0
+        if self.first is None:
+            self.first = sequence - max(missed - 1, 0)
+        self.last = sequence
+        self.missed += missed
+        self.events += not missed
+
+    def complete(self):
+        return self.events + self.missed == self.last - self.first + 1
+
+
+def read_all(connection, tally, limit=1000):
+    """What waits, or so many; False at the end of the connection."""
+    for _ in range(limit):
+        try:
+            packet = connection.recv(4096)
+        except BlockingIOError:
+            return True
+        if not packet:
+            return False
+        tally.add(packet)
+    return True
+
+
+def readers(path, count):
+    tallies = {}
+    poll = select.epoll()
+    for _ in range(count):
+        connection = follow(path)
+        connection.setblocking(False)
+        tallies[connection.fileno()] = (connection, Tally())
+        poll.register(connection, select.EPOLLIN)
+    poll.register(sys.stdin, select.EPOLLIN)
+    print("reading", flush=True)
+    end = None
+    while end is None or any(t.last < end for _, t in tallies.values()):
+        for fd, _ in poll.poll():
+            if fd == sys.stdin.fileno():
+                end = int(sys.stdin.readline())
+                poll.unregister(sys.stdin)
+            else:
+                assert read_all(*tallies[fd]), "a reader was dropped"
+    for _, tally in tallies.values():
+        assert tally.complete(), f"{tally.events} and {tally.missed} are not {tally.first} to {tally.last}"
+    print(json.dumps({"connections": [{"events": t.events, "missed": t.missed, "last": t.last}
+                                      for _, t in tallies.values()]}), flush=True)
+
+
+def requests(path, count, at_a_time=4, window=32):
+    """Each connection has so many requests under way."""
+    request = message(HOST_WAKE, REQUEST, attribute(1, b"nobody\0"))
+    connections = [connect(path) for _ in range(at_a_time)]
+    sent = 0
+    for done in range(0, count, at_a_time * window):
+        for connection in connections:
+            for _ in range(window):
+                connection.send(request)
+        for connection in connections:
+            for _ in range(window):
+                assert connection.recv(4096)
+        if not done:
+            print("begun", flush=True)
+        sent += at_a_time * window
+    print(sent, flush=True)
+
+
+if __name__ == "__main__":
+    {"readers": readers, "requests": requests}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
