@@ -142,7 +142,7 @@ std::optional<Message> Session::next() {
             return message;
         dump_ = nullptr;
     }
-    return stream_ ? next_event() : std::nullopt;
+    return stream_ ? next_event(*stream_) : std::nullopt;
 }
 
 void Session::end_following() {
@@ -152,9 +152,8 @@ void Session::end_following() {
     stream_->last = service_.journal().last();
 }
 
-std::optional<Message> Session::next_event() {
+std::optional<Message> Session::next_event(Stream& stream) {
     const Journal& journal = service_.journal();
-    Stream& stream = *stream_;
     const Header header = answer_header(stream.request, PZ_MSG_EVENT, NLM_F_MULTI);
     const std::uint64_t last = stream.wanted.follow ? journal.last() : stream.last;
     may_wait_ = true;

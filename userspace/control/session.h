@@ -70,7 +70,7 @@ private:
     Decoded<Acknowledgement> events(const Received& request);
     Decoded<Acknowledgement> wakes(const Received& request);
     Result<Durable> apply(HostConfig config, std::uint16_t flags);
-    std::optional<Message> next_event();
+    std::optional<Message> next_event(Stream& stream);
 
     Service& service_;
     bool may_write_;

@@ -102,7 +102,7 @@ Result<std::string> why(const Command& command, Client& client) {
 }
 
 /// Until it is interrupted or the daemon is gone.
-Result<std::string> watch(const Command& command, Client& client, const Print& print) {
+Result<std::string> watch(const Command& command, std::chrono::seconds interval, Client& client, const Print& print) {
     const bool screen = !command.json && isatty(STDOUT_FILENO) != 0;
     std::map<std::string, std::uint64_t> before;
     auto then = std::chrono::steady_clock::now();
@@ -124,7 +124,7 @@ Result<std::string> watch(const Command& command, Client& client, const Print& p
             print(to_json(wall, counters, rates) + "\n");
         else
             print(fmt::format("{}{}\n{}\n", screen ? "\x1b[H\x1b[2J" : "", to_text(wall), to_text(counters, rates)));
-        std::this_thread::sleep_for(*command.watch);
+        std::this_thread::sleep_for(interval);
     }
 }
 
@@ -169,7 +169,7 @@ Result<std::string> run(const Command& command, const Print& print) {
         return why(command, client);
     case Verb::stats:
         if (command.watch)
-            return watch(command, client, print);
+            return watch(command, *command.watch, client, print);
         return show_all<Counter>(command, client, PZ_MSG_STATS_GET);
     case Verb::detach:
         return detach(command, client);
