@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include <proxzzy/abi/events.h>
+#include <proxzzy/abi/explain.h>
 #include <proxzzy/abi/maps.h>
 #include <proxzzy/abi/reasons.h>
 
@@ -17,5 +18,8 @@
 
 /* Bits in each filter bitmap, less one: a power of two less one, at least 63. */
 const volatile __u32 filter_mask = (1U << 20) - 1;
+
+/* Set: the program only says what it would do, in `explanation`; what else verdict.h writes is dead code. */
+const volatile __u32 dry_run = 0;
 
 #endif

@@ -219,6 +219,7 @@ PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
 	sign = pz_sign_of(ctx, p);
 	last_seen = live->last_seen_ns;
 	pz_mark_seen(live, now);
+	pz_note_sender(host, policy->generation, sign);
 	report.generation = policy->generation;
 	report.detail = sign;
 	pz_used_address(p, sign, &report);
@@ -292,8 +293,9 @@ PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
 	if ((claimant && claimant->host == claimed->host) || pz_same_mac(p->lladdr, claimed->mac))
 		return 0;
 	live = bpf_map_lookup_elem(&pz_live_v1, &claimed->host);
-	if (!live || live->released == claimed->generation)
+	if (!live || pz_is_released(live, claimed->host, claimed->generation))
 		return 0;
+	pz_note_target(claimed->host, claimed->generation);
 	report.host = claimed->host;
 	report.generation = claimed->generation;
 	if (pz_take_conflict(live, now))
@@ -358,12 +360,13 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	}
 	if (!index || index->host == speaker)
 		return XDP_PASS;
+	pz_note_target(index->host, index->generation);
 	if (!p->group && !pz_same_mac(p->destination_mac, index->mac) && !pz_same_mac(p->destination_mac, p->own_mac))
 		return pz_pass(p, PZ_REASON_NOT_ADDRESSED);
 	live = bpf_map_lookup_elem(&pz_live_v1, &index->host);
 	policy = bpf_map_lookup_elem(&pz_policy_v1, &index->host);
-	if (!live || !policy || live->released == index->generation || policy->generation != index->generation ||
-	    policy->stage < PZ_STAGE_ASLEEP)
+	if (!live || !policy || pz_is_released(live, index->host, index->generation) ||
+	    policy->generation != index->generation || policy->stage < PZ_STAGE_ASLEEP)
 		return pz_pass(p, PZ_REASON_RELEASED);
 	p->host = index->host;
 	p->index_flags = index->flags;

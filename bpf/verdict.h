@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Every side effect of the data path: counters, events, the release mark.  Nothing else writes anything. */
+/*
+ * Every side effect of the data path: counters, events, the release mark.  Nothing else writes anything.  In a dry run
+ * they are left out, and what is found goes to `explanation`; the verifier removes the half that a load does not need.
+ */
 #ifndef PZ_VERDICT_H
 #define PZ_VERDICT_H
 
 #include "maps.h"
 #include "parse.h"
+
+/* Written by a dry run only, one frame at a time; user space clears it before. */
+struct pz_explanation explanation;
 
 PZ_INLINE void pz_count(__u32 reason)
 {
@@ -17,8 +23,37 @@ PZ_INLINE void pz_count(__u32 reason)
 /* Counts the frame's one reason and ends the program. */
 PZ_INLINE int pz_finish(const struct pz_packet *p, int action)
 {
-	pz_count(p->reason);
+	if (dry_run) {
+		explanation.reason = p->reason;
+		explanation.segment = p->segment;
+	} else {
+		pz_count(p->reason);
+	}
 	return action;
+}
+
+/* Who the frame has to do with, and which rule matched: of interest to a dry run alone. */
+PZ_INLINE void pz_note_sender(__u32 host, __u32 generation, __u32 sign)
+{
+	if (!dry_run)
+		return;
+	explanation.sender.host = host;
+	explanation.sender.generation = generation;
+	explanation.sign = sign;
+}
+
+PZ_INLINE void pz_note_target(__u32 host, __u32 generation)
+{
+	if (!dry_run)
+		return;
+	explanation.target.host = host;
+	explanation.target.generation = generation;
+}
+
+PZ_INLINE void pz_note_rule(const struct pz_rule *rule)
+{
+	if (dry_run)
+		explanation.rule = *rule;
 }
 
 /* Ignored: unicast to a sleeper must not reach its NIC; everybody else needs group traffic too. */
@@ -62,6 +97,26 @@ PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, cons
 	__builtin_memset(event->pad, 0, sizeof(event->pad));
 }
 
+/* pz_emit() of a dry run, with its answer; the ring is only asked whether it has room. */
+PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report, void *ring)
+{
+	__u32 captured = p->length <= PZ_EVENT_LARGE_FRAME ? p->length : 0;
+	__u64 size;
+
+	if (report->kind == PZ_EVENT_NON_WAKE && p->length > PZ_EVENT_SMALL_FRAME)
+		captured = PZ_EVENT_SMALL_FRAME;
+	size = captured > PZ_EVENT_SMALL_FRAME ? PZ_EVENT_LARGE_SIZE : PZ_EVENT_SMALL_SIZE;
+
+	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) + size + BPF_RINGBUF_HDR_SZ >=
+	    bpf_ringbuf_query(ring, BPF_RB_RING_SIZE))
+		return 0;
+	if (report->kind == PZ_EVENT_TRIGGER || report->kind == PZ_EVENT_CONFLICT || report->kind == PZ_EVENT_NON_WAKE)
+		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_TARGET], captured);
+	else
+		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_SENDER], captured);
+	return 1;
+}
+
 /*
  * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a frame that fits
  * neither is reported without its bytes, and of a non-wake the beginning is enough.  False: the ring is full.  Global,
@@ -76,6 +131,8 @@ __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const stru
 		return 0;
 	length = p->length;
 	ring = report->kind >= PZ_EVENT_CONFLICT ? (void *)&pz_overheard_v1 : (void *)&pz_triggers_v1;
+	if (dry_run)
+		return pz_note_event(ctx, p, report, ring);
 
 	if (report->kind == PZ_EVENT_NON_WAKE && length > PZ_EVENT_SMALL_FRAME)
 		length = PZ_EVENT_SMALL_FRAME;
@@ -104,12 +161,28 @@ __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const stru
 
 PZ_INLINE void pz_mark_seen(struct pz_live *live, __u64 now)
 {
-	live->last_seen_ns = now;
+	if (!dry_run)
+		live->last_seen_ns = now;
 }
 
 PZ_INLINE void pz_mark_released(struct pz_live *live, __u32 generation)
 {
-	live->released = generation;
+	if (dry_run)
+		explanation.released = 1;
+	else
+		live->released = generation;
+}
+
+/* Was the record released, maybe on this very frame?  A dry run leaves no mark, so it has to remember. */
+PZ_INLINE int pz_is_released(const struct pz_live *live, __u32 host, __u32 generation)
+{
+	if (dry_run) {
+		asm volatile("" ::: "memory"); /* else clang reads `explanation` ahead of the test, in every load */
+		if (explanation.released && explanation.sender.host == host &&
+		    explanation.sender.generation == generation)
+			return 1;
+	}
+	return live->released == generation;
 }
 
 /*
@@ -122,14 +195,16 @@ PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *po
 	__u64 due = live->event_due_ns;
 	__u64 burst = policy->event_burst ? policy->event_burst : 1;
 
-	live->last_trigger_ns = now;
+	if (!dry_run)
+		live->last_trigger_ns = now;
 	if (!interval)
 		return 1;
 	if (due < now)
 		due = now;
 	if (due - now > (burst - 1) * interval)
 		return 0;
-	live->event_due_ns = due + interval;
+	if (!dry_run)
+		live->event_due_ns = due + interval;
 	return 1;
 }
 
@@ -140,7 +215,8 @@ PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
 {
 	if (live->last_conflict_ns && now - live->last_conflict_ns < PZ_CONFLICT_INTERVAL_NS)
 		return 0;
-	live->last_conflict_ns = now;
+	if (!dry_run)
+		live->last_conflict_ns = now;
 	return 1;
 }
 
@@ -181,14 +257,16 @@ PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
 	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) >
 	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2)
 		return;
-	live->non_wake_due_ns = due + PZ_NON_WAKE_INTERVAL_NS;
+	if (!dry_run)
+		live->non_wake_due_ns = due + PZ_NON_WAKE_INTERVAL_NS;
 	report.generation = policy->generation;
 	pz_emit(ctx, p, &report);
 }
 
 PZ_INLINE void pz_mark_lost(struct pz_live *live)
 {
-	__sync_fetch_and_add(&live->lost, 1);
+	if (!dry_run)
+		__sync_fetch_and_add(&live->lost, 1);
 }
 
 #endif

@@ -101,10 +101,11 @@ PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at,
 		return;
 	if (!p->group && !pz_same_mac(p->destination_mac, p->own_mac) && !pz_same_mac(p->destination_mac, mac))
 		return;
+	pz_note_target(owner->host, policy->generation);
 	magic->found = 1;
 	magic->host = owner->host;
 	magic->reason = PZ_REASON_TRIGGER_MAGIC;
-	if (policy->stage != PZ_STAGE_ASLEEP || live->released == policy->generation) {
+	if (policy->stage != PZ_STAGE_ASLEEP || pz_is_released(live, owner->host, policy->generation)) {
 		magic->reason = PZ_REASON_MAGIC_REPEATS;
 		return;
 	}
@@ -149,8 +150,10 @@ PZ_INLINE int pz_wakes_for(const struct pz_packet *p, __u8 protocol, __u16 port)
 		return 0;
 	for (i = 0; i < PZ_MAX_RULES && i < policy->rule_count; i++) {
 		rule = &policy->rules[i];
-		if (rule->action == PZ_RULE_WAKE && rule->protocol == protocol && (!rule->port || rule->port == port))
+		if (rule->action == PZ_RULE_WAKE && rule->protocol == protocol && (!rule->port || rule->port == port)) {
+			pz_note_rule(rule);
 			return 1;
+		}
 	}
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include <proxzzy/abi/events.h>
+#include <proxzzy/abi/explain.h>
 #include <proxzzy/abi/maps.h>
 #include <proxzzy/abi/reasons.h>
 

@@ -80,7 +80,7 @@ std::string_view reason_name(std::uint32_t reason) {
 }
 
 std::string_view reason_sentence(std::uint32_t reason) {
-    return reason < reasons.size() ? reasons[reason].sentence : "";
+    return reason < reasons.size() ? reasons[reason].sentence : "unknown";
 }
 
 void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
@@ -300,6 +300,12 @@ std::vector<ReasonCount> Fastpath::counters() const {
             counts[reason].frames += value.frames;
     }
     return counts;
+}
+
+Result<Verdict> Fastpath::explain(int ifindex, ByteView frame) {
+    if (!dry_run_)
+        dry_run_ = PZ_TRY(DryRun::open(*skeleton_));
+    return dry_run_->run(ifindex, frame);
 }
 
 int Fastpath::triggers_fd() const {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "fastpath/attach.h"
+#include "fastpath/dry_run.h"
 #include "fastpath/filter.h"
 #include "net/address.h"
 
@@ -49,9 +50,8 @@ struct ReasonCount {
     std::uint64_t frames;
 };
 
-/// The name of an enum pz_reason, as in `proxzzyctl stats`.
+/// The name of an enum pz_reason, as in `proxzzyctl stats`, and its sentence.
 std::string_view reason_name(std::uint32_t reason);
-/// The same in a sentence.
 std::string_view reason_sentence(std::uint32_t reason);
 
 /// Writer of the maps.  Not thread-safe: the loop thread owns it, the ring descriptors excepted.
@@ -82,6 +82,8 @@ public:
     [[nodiscard]] pz_live live(std::uint32_t host) const;
     Result<> heartbeat(Instant now);
     [[nodiscard]] std::vector<ReasonCount> counters() const;
+    /// What the kernel would do with a frame that comes in on the interface.  The first call loads the program for it.
+    Result<Verdict> explain(int ifindex, ByteView frame);
 
     [[nodiscard]] int triggers_fd() const;
     [[nodiscard]] int overheard_fd() const;
@@ -118,6 +120,7 @@ private:
     FilterBitmap address_bits_;
     FilterBitmap mac_bits_;
     pz_daemon daemon_;
+    std::unique_ptr<DryRun> dry_run_; // made by the first explain()
     std::map<std::uint32_t, Programmed> programmed_;
 };
 

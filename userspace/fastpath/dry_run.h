@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel would do with a frame: the same program on the same maps, its side effects compiled out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <proxzzy/abi/explain.h>
+
+#include "base/result.h"
+#include "net/frame.h"
+
+struct proxzzy_bpf;
+
+namespace pz::fastpath {
+
+inline constexpr std::size_t smallest_frame = 14; // an Ethernet header
+inline constexpr std::size_t largest_frame = 9216; // what the program searches for Magic Packets
+
+struct Verdict {
+    std::uint32_t action = 0;      // enum xdp_action
+    Bytes frame;                   // as the program leaves it: the reply, if the action is XDP_TX
+    pz_explanation found{};
+};
+
+class DryRun {
+public:
+    /// Loads the program of `running` once more, on the maps of `running`, which must be loaded.
+    static Result<std::unique_ptr<DryRun>> open(const proxzzy_bpf& running);
+    ~DryRun();
+    DryRun(const DryRun&) = delete;
+    DryRun& operator=(const DryRun&) = delete;
+
+    /// The verdict on a frame that comes in on the interface, which is in this network namespace.  Nothing that
+    /// anybody else can see changes.  Errc::invalid: `frame` is shorter or longer than an Ethernet frame can be.
+    Result<Verdict> run(int ifindex, ByteView frame);
+    [[nodiscard]] int program() const;
+
+private:
+    explicit DryRun(proxzzy_bpf* skeleton) : skeleton_(skeleton) {}
+
+    proxzzy_bpf* skeleton_;
+};
+
+} // namespace pz::fastpath
