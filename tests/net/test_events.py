@@ -47,7 +47,7 @@ def events_and_why_tell_the_story_of_a_wake(lan):
     numbers = [e["sequence"] for e in seen]
     assert numbers == sorted(set(numbers)), numbers
     trigger, = [e for e in seen if e["kind"] == "trigger"]
-    for part in (lan.client.mac, lan.client.ip4 + ":", f"{lan.host.ip4}:22", "tcp syn"):
+    for part in (lan.client.mac, lan.client.ip4 + ":", f"{lan.host.ip4}:22", "TCP SYN"):
         assert part in trigger["packet"], trigger
     assert (trigger["reason"], trigger["rule"], trigger["decided_by"]) == ("trigger-syn", "tcp/22", "kernel"), trigger
     requests = [e["text"] for e in seen if e["kind"] == "request"]
@@ -112,7 +112,7 @@ def why_tells_what_did_not_wake(lan):
                                                               if w["reason"] == "port-closed") == 3)
     closed, = [w for w in proxy.ctl("why", "sleeper")["wakes"] if w["reason"] == "port-closed"]
     assert closed["outcome"] == "not-woken" and closed["decided_by"] == "kernel", closed
-    assert f"{client.ip4}:40000 > {host.ip4}:80 tcp syn" in closed["packet"], closed
+    assert f"{client.ip4}:40000 > {host.ip4}:80 TCP SYN" in closed["packet"], closed
     text = proxy.run_ctl("why", "sleeper", json_output=False).stdout
     assert "not woken by" in text and "3 times" in text and "port-closed: " in text, text
     print(text)

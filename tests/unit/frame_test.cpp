@@ -674,6 +674,54 @@ TEST(BuildNeighbor, SolicitationGoesToTheSolicitedNodeGroupWithSourceLinkLayerAd
     EXPECT_EQ(build_neighbor_solicitation(gateway_mac, gateway6, host6, {}), expected);
 }
 
+TEST(BuildNeighbor, DadHasNoSourceAndNoOption) {
+    const Bytes expected = hex("33 33 ff 00 00 51  02 00 00 00 00 51  86 dd"
+                               "60 00 00 00  00 18 3a ff"
+                               "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
+                               "ff 02 00 00 00 00 00 00 00 00 00 01 ff 00 00 51"
+                               "87 00 4c 4d  00 00 00 00"
+                               "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51");
+    EXPECT_EQ(build_neighbor_solicitation(host_mac, IpAddress::v6({}), host6, {}), expected);
+}
+
+const Ends ends4{client_mac, host_mac, client4, host4};
+const Ends ends6{client_mac, host_mac, client6, host6};
+
+TEST(BuildTcp, OverIpv4AndIpv6WithTheFlagsAsTold) {
+    EXPECT_EQ(build_tcp(ends4, 40000, 22, 0x02, {}),
+              to_host + type_ipv4 +
+                  hex("45 00 00 28  00 00 40 00  40 06 b6 72  c0 00 02 0c  c0 00 02 51"
+                      "9c 40 00 16  00 00 00 00  00 00 00 00  50 02 ff ff  8f 2e 00 00" // SYN
+                      "00 00 00 00 00 00")); // up to 60 bytes
+    EXPECT_EQ(build_tcp(ends6, 40000, 22, 0xc2, {.outer = 5}),
+              to_host + hex("81 00 00 05  86 dd"
+                            "60 00 00 00  00 14 06 40"
+                            "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 0c"
+                            "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51"
+                            "9c 40 00 16  00 00 00 00  00 00 00 00  50 c2 ff ff  b6 fd 00 00")); // with ECE, CWR
+}
+
+TEST(BuildUdp, IsADatagramWithoutData) {
+    EXPECT_EQ(build_udp(ends4, 40000, 5060, {}),
+              to_host + type_ipv4 +
+                  hex("45 00 00 1c  00 00 40 00  40 11 b6 73  c0 00 02 0c  c0 00 02 51"
+                      "9c 40 13 c4  00 08 cb 7b") +
+                  Bytes(18));
+}
+
+TEST(BuildEcho, IsARequestOfItsFamily) {
+    EXPECT_EQ(build_echo_request(ends4, 1, 2, {}),
+              to_host + type_ipv4 +
+                  hex("45 00 00 1c  00 00 40 00  40 01 b6 83  c0 00 02 0c  c0 00 02 51"
+                      "08 00 f7 fc  00 01 00 02") +
+                  Bytes(18));
+    EXPECT_EQ(build_echo_request(ends6, 1, 2, {}), to_host + hex("86 dd"
+                                                                 "60 00 00 00  00 08 3a 40"
+                                                                 "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 0c"
+                                                                 "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51"
+                                                                 "80 00 23 eb  00 01 00 02"));
+}
+
 // Six times ff, then the MAC sixteen times.
 const Bytes magic_sequence = hex("ff ff ff ff ff ff"
                                  "02 00 00 00 00 51  02 00 00 00 00 51  02 00 00 00 00 51  02 00 00 00 00 51"
@@ -716,6 +764,13 @@ TEST(Builders, WhatIsBuiltParsesAsWhatItIs) {
             {build_arp_request(gateway_mac, gateway4, host4, tags), L3::arp},
             {build_unsolicited_na(host_mac, host_mac, host6, true, tags), L3::ipv6},
             {build_neighbor_solicitation(gateway_mac, gateway6, host6, tags), L3::ipv6},
+            {build_neighbor_solicitation(host_mac, IpAddress::v6({}), host6, tags), L3::ipv6},
+            {build_tcp(ends4, 40000, 22, 0x10, tags), L3::ipv4},
+            {build_tcp(ends6, 40000, 22, 0x10, tags), L3::ipv6},
+            {build_udp(ends4, 40000, 22, tags), L3::ipv4},
+            {build_udp(ends6, 40000, 22, tags), L3::ipv6},
+            {build_echo_request(ends4, 1, 2, tags), L3::ipv4},
+            {build_echo_request(ends6, 1, 2, tags), L3::ipv6},
             {build_magic_ethernet(gateway_mac, host_mac, password, tags), L3::magic},
             {build_magic_udp(gateway_mac, gateway4, host_mac, 9, password, tags), L3::ipv4},
         };

@@ -309,7 +309,7 @@ control::Event Daemon::event_of(const Host& host, const Cause& cause) const {
     event.rule = cause.rule;
     event.decided_by = cause.decided_by;
     if (!cause.frame.empty())
-        event.packet = describe_frame(cause.frame, cause.frame_length);
+        event.packet = describe_captured(cause.frame, cause.frame_length);
     return event;
 }
 

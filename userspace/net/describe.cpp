@@ -1,132 +1,167 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/describe.h"
 
-#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <netinet/icmp6.h>
+#include <netinet/if_ether.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <utility>
 
 #include <spdlog/fmt/fmt.h>
 
 namespace pz {
-
 namespace {
 
-std::uint16_t u16(ByteView bytes, std::size_t at) {
-    return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
+template <class Header>
+std::optional<Header> load(ByteView bytes) {
+    if (bytes.size() < sizeof(Header))
+        return std::nullopt;
+    Header header;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    return header;
 }
 
-std::string tcp_flags(std::uint8_t flags) {
-    constexpr std::array names{"fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"};
-    std::string text;
-    for (std::size_t i = 0; i < names.size(); ++i)
-        if ((flags >> i & 1) != 0)
-            text += fmt::format("{}{}", text.empty() ? "" : ",", names[i]);
-    return text.empty() ? "none" : text;
+MacAddress mac_at(const std::uint8_t* bytes) {
+    MacAddress mac;
+    std::copy_n(bytes, mac.bytes.size(), mac.bytes.begin());
+    return mac;
 }
 
-/// The MAC of a Magic Packet in `payload`, if there is one.
+/// The MAC of the Magic Packet in `payload`, if there is one.
 std::string magic_target(ByteView payload) {
     for (std::size_t at = 0; at + 12 <= payload.size(); ++at) {
         const auto sync = payload.subspan(at, 6);
-        if (!std::ranges::all_of(sync, [](std::uint8_t byte) { return byte == 0xff; }) || payload[at + 6] == 0xff)
-            continue;
-        MacAddress mac;
-        std::ranges::copy(payload.subspan(at + 6, 6), mac.bytes.begin());
-        return " for " + mac.to_string();
+        if (std::ranges::all_of(sync, [](std::uint8_t byte) { return byte == 0xff; }) && payload[at + 6] != 0xff)
+            return fmt::format(" Magic Packet for {}", mac_at(payload.data() + at + 6).to_string());
     }
     return {};
 }
 
-std::string icmp_name(bool v4, std::uint8_t type) {
-    switch (v4 ? type : type + 256) {
-    case 8:
-    case 128 + 256:
-        return "echo request";
-    case 0:
-    case 129 + 256:
-        return "echo reply";
-    case 133 + 256:
-        return "router solicitation";
-    case 135 + 256:
-        return "neighbour solicitation";
-    case 136 + 256:
-        return "neighbour advertisement";
+std::string describe_arp(const ether_arp& arp) {
+    const std::string sender = IpAddress::v4(std::to_array(arp.arp_spa)).to_string();
+    const std::string target = IpAddress::v4(std::to_array(arp.arp_tpa)).to_string();
+    switch (ntohs(arp.arp_op)) {
+    case ARPOP_REQUEST:
+        if (sender == "0.0.0.0")
+            return fmt::format("ARP probe for {}", target);
+        if (sender == target)
+            return fmt::format("ARP announcement: {} is at {}", sender, mac_at(arp.arp_sha).to_string());
+        return fmt::format("ARP request of {}: who has {}", sender, target);
+    case ARPOP_REPLY:
+        return fmt::format("ARP reply to {}: {} is at {}", target, sender, mac_at(arp.arp_sha).to_string());
     default:
-        return fmt::format("{} type {}", v4 ? "icmp" : "icmpv6", type);
+        return fmt::format("ARP operation {}", ntohs(arp.arp_op));
     }
 }
 
-std::string describe_arp(ByteView arp) {
-    if (arp.size() < 28)
-        return "arp";
-    const auto ip = [&](std::size_t at) { return IpAddress::from_bytes(arp.subspan(at, 4))->to_string(); };
-    const bool request = u16(arp, 6) == 1;
-    if (ip(14) == ip(24))
-        return "arp announcement of " + ip(14);
-    if (request && ip(14) == "0.0.0.0")
-        return "arp probe for " + ip(24);
-    return request ? fmt::format("{} > {} arp request", ip(14), ip(24))
-                   : fmt::format("{} > {} arp reply", ip(14), ip(24));
+std::string flags_of(const tcphdr& tcp) {
+    constexpr std::array names{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"};
+    std::string text;
+    for (std::size_t i = 0; i < names.size(); i++)
+        if ((tcp.th_flags >> i & 1) != 0)
+            text += fmt::format(" {}", names[i]);
+    return text.empty() ? " without flags" : text;
+}
+
+/// IPv6 in brackets, so that the port is told from it.
+std::string endpoint(const IpAddress& ip, std::uint16_t port) {
+    return ip.is_v4() ? fmt::format("{}:{}", ip.to_string(), port) : fmt::format("[{}]:{}", ip.to_string(), port);
+}
+
+std::string describe_icmp6(const icmp6_hdr& icmp, ByteView l4) {
+    const auto neighbor = load<nd_neighbor_advert>(l4); // NS has the same layout
+    if (icmp.icmp6_type == ICMP6_ECHO_REQUEST || icmp.icmp6_type == ICMP6_ECHO_REPLY)
+        return icmp.icmp6_type == ICMP6_ECHO_REQUEST ? "ICMPv6 echo request" : "ICMPv6 echo reply";
+    if (!neighbor || (icmp.icmp6_type != ND_NEIGHBOR_SOLICIT && icmp.icmp6_type != ND_NEIGHBOR_ADVERT))
+        return fmt::format("ICMPv6 type {}", icmp.icmp6_type);
+    const std::string target = IpAddress::v6(std::to_array(neighbor->nd_na_target.s6_addr)).to_string();
+    if (icmp.icmp6_type == ND_NEIGHBOR_SOLICIT)
+        return fmt::format("Neighbour Solicitation: who has {}", target);
+    std::string text = fmt::format("Neighbour Advertisement: {}", target);
+    const ByteView options = l4.subspan(sizeof *neighbor);
+    if (options.size() >= 8 && options[0] == ND_OPT_TARGET_LINKADDR)
+        text += fmt::format(" is at {}", mac_at(options.data() + 2).to_string());
+    const std::uint32_t flags = neighbor->nd_na_flags_reserved;
+    return fmt::format("{}, S={} O={} R={}", text, (flags & ND_NA_FLAG_SOLICITED) != 0 ? 1 : 0,
+                       (flags & ND_NA_FLAG_OVERRIDE) != 0 ? 1 : 0, (flags & ND_NA_FLAG_ROUTER) != 0 ? 1 : 0);
 }
 
 std::string describe_ip(const ParsedFrame& parsed, ByteView frame) {
-    const bool v4 = parsed.l3 == L3::ipv4;
-    // a frame that is cut short is no malformed packet: what is said is what is there
-    const bool whole_header = parsed.l4_offset > parsed.l3_offset && parsed.l4_offset < frame.size();
-    const ByteView l4 = whole_header ? frame.subspan(parsed.l4_offset) : ByteView{};
-    const auto endpoint = [&](const IpAddress& address, std::size_t port_at) {
-        const bool ports = (parsed.protocol == IPPROTO_TCP || parsed.protocol == IPPROTO_UDP) && l4.size() >= 4;
-        if (!ports)
-            return address.to_string();
-        return address.is_v4() ? fmt::format("{}:{}", address.to_string(), u16(l4, port_at))
-                               : fmt::format("[{}]:{}", address.to_string(), u16(l4, port_at));
-    };
-    std::string what = fmt::format("protocol {}", parsed.protocol);
-    if (parsed.status == ParseStatus::fragment)
-        what = "fragment";
-    else if (parsed.protocol == IPPROTO_TCP)
-        what = l4.size() >= 14 ? "tcp " + tcp_flags(l4[13]) : "tcp";
-    else if (parsed.protocol == IPPROTO_UDP)
-        what = "udp" + (l4.size() > 8 && !magic_target(l4.subspan(8)).empty() ? " magic" + magic_target(l4.subspan(8))
-                                                                              : std::string());
-    else if (parsed.protocol == IPPROTO_ICMP || parsed.protocol == IPPROTO_ICMPV6)
-        what = l4.empty() ? "icmp" : icmp_name(v4, l4[0]);
-    return fmt::format("{} > {} {}", endpoint(parsed.ip_source, 0), endpoint(parsed.ip_destination, 2), what);
+    const std::string ends = fmt::format("{} > {}", parsed.ip_source.to_string(), parsed.ip_destination.to_string());
+    switch (parsed.status) {
+    case ParseStatus::ok:
+        break;
+    case ParseStatus::fragment:
+        return ends + " fragment";
+    case ParseStatus::source_route:
+        return ends + " with a source route";
+    case ParseStatus::too_many_ext:
+        return ends + " with too many extension headers";
+    default:
+        return parsed.l3 == L3::ipv4 ? "IPv4 with a bad header" : "IPv6 with a bad header";
+    }
+    if (parsed.l4_offset > frame.size())
+        return fmt::format("{} IP protocol {}", ends, parsed.protocol);
+    const ByteView l4 =
+        frame.subspan(parsed.l4_offset, std::min<std::size_t>(parsed.l4_length, frame.size() - parsed.l4_offset));
+    if (const auto tcp = load<tcphdr>(l4); tcp && parsed.protocol == IPPROTO_TCP)
+        return fmt::format("{} > {} TCP{}", endpoint(parsed.ip_source, ntohs(tcp->source)),
+                           endpoint(parsed.ip_destination, ntohs(tcp->dest)), flags_of(*tcp));
+    if (const auto udp = load<udphdr>(l4); udp && parsed.protocol == IPPROTO_UDP)
+        return fmt::format("{} > {} UDP{}", endpoint(parsed.ip_source, ntohs(udp->source)),
+                           endpoint(parsed.ip_destination, ntohs(udp->dest)), magic_target(l4.subspan(sizeof *udp)));
+    if (const auto icmp = load<icmp6_hdr>(l4); icmp && parsed.protocol == IPPROTO_ICMPV6 && parsed.l3 == L3::ipv6)
+        return fmt::format("{} {}", ends, describe_icmp6(*icmp, l4));
+    if (const auto icmp = load<icmphdr>(l4); icmp && parsed.protocol == IPPROTO_ICMP && parsed.l3 == L3::ipv4)
+        return fmt::format("{} {}", ends,
+                           icmp->type == ICMP_ECHO        ? "ICMP echo request"
+                           : icmp->type == ICMP_ECHOREPLY ? "ICMP echo reply"
+                                                          : fmt::format("ICMP type {}", icmp->type));
+    return fmt::format("{} IP protocol {}", ends, parsed.protocol);
 }
 
-} // namespace
-
-std::string describe_frame(ByteView frame, std::size_t length) {
-    if (frame.size() < 14)
-        return fmt::format("{} bytes", length);
-    // The parser wants all of a packet; the missing end is not looked at here.
-    Bytes whole(frame.begin(), frame.end());
-    whole.resize(std::max(length, frame.size()));
-    const ParsedFrame parsed = parse_frame(whole);
-    std::string text = parsed.source.to_string();
+/// `parsed` may know of more bytes than `frame` has.
+std::string describe(const ParsedFrame& parsed, ByteView frame) {
+    if (frame.size() < sizeof(ether_header))
+        return fmt::format("{} bytes, shorter than an Ethernet header", frame.size());
+    std::string text = fmt::format("{} > {}", parsed.source.to_string(), parsed.destination.to_string());
     if (parsed.outer_vid != 0)
         text += fmt::format(" vlan {}", parsed.outer_vid);
     if (parsed.inner_vid != 0)
         text += fmt::format(".{}", parsed.inner_vid);
-    const ByteView l3 =
-        parsed.l3_offset > 0 && parsed.l3_offset < frame.size() ? frame.subspan(parsed.l3_offset) : ByteView{};
     switch (parsed.l3) {
     case L3::arp:
-        text += " " + describe_arp(l3);
-        break;
-    case L3::magic:
-        text += fmt::format(" > {} magic{}", parsed.destination.to_string(), magic_target(l3));
-        break;
+        if (const auto arp = load<ether_arp>(frame.subspan(std::min<std::size_t>(parsed.l3_offset, frame.size()))))
+            return fmt::format("{}, {}", text, describe_arp(*arp));
+        return text + ", ARP that is cut short";
     case L3::ipv4:
     case L3::ipv6:
-        text += " " + describe_ip(parsed, frame);
-        break;
+        return fmt::format("{}, {}", text, describe_ip(parsed, frame));
+    case L3::magic:
+        return text + "," + magic_target(frame.subspan(std::min<std::size_t>(parsed.l3_offset, frame.size())));
     case L3::other:
-        text += fmt::format(" > {} ethertype {:#06x}", parsed.destination.to_string(), u16(frame, 12));
         break;
     }
-    return text + fmt::format(" {} bytes", length);
+    return text + (parsed.status == ParseStatus::unknown_l2 ? ", another EtherType" : ", cut short");
+}
+
+} // namespace
+
+std::string describe(ByteView frame) {
+    return describe(parse_frame(frame), frame);
+}
+
+std::string describe_captured(ByteView captured, std::size_t length) {
+    // the parser wants all of a packet; the missing end is not looked at
+    Bytes whole(captured.begin(), captured.end());
+    whole.resize(std::max(length, captured.size()));
+    return fmt::format("{}, {} bytes", describe(parse_frame(whole), captured), length);
 }
 
 } // namespace pz

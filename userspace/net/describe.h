@@ -8,8 +8,10 @@
 
 namespace pz {
 
-/// "02:00:00:00:00:c1 192.0.2.2:40000 > 192.0.2.50:22 tcp syn 60 bytes".  `frame` may be only the beginning of a frame
-/// of `length` bytes.
-std::string describe_frame(ByteView frame, std::size_t length);
+/// Ethernet addresses and tags, then what the frame carries: "02:… > 02:…, 192.0.2.2:40000 > 192.0.2.50:22 TCP SYN".
+std::string describe(ByteView frame);
+
+/// The same of a frame of `length` bytes, of which `captured` may be only the beginning, and its length.
+std::string describe_captured(ByteView captured, std::size_t length);
 
 } // namespace pz

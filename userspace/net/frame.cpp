@@ -7,6 +7,7 @@
 #include <netinet/if_ether.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 
@@ -168,6 +169,43 @@ Bytes build_arp_broadcast(const MacAddress& sender, const IpAddress& sender_ip, 
     return frame;
 }
 
+ip6_hdr ip6_header(const IpAddress& source, const IpAddress& destination, std::uint8_t next, std::uint8_t hop_limit,
+                   std::size_t payload) {
+    ip6_hdr ip{};
+    ip.ip6_flow = htonl(6U << 28);
+    ip.ip6_plen = htons(static_cast<std::uint16_t>(payload));
+    ip.ip6_nxt = next;
+    ip.ip6_hlim = hop_limit;
+    std::ranges::copy(source.bytes, ip.ip6_src.s6_addr);
+    std::ranges::copy(destination.bytes, ip.ip6_dst.s6_addr);
+    return ip;
+}
+
+/// An IP packet with hop limit 64 and the checksum of what it carries.
+Bytes build_packet(const Ends& ends, std::uint8_t protocol, ByteView payload, TagStack tags) {
+    const bool v4 = ends.destination.is_v4();
+    auto frame = start_frame(ends.destination_mac, ends.source_mac, tags, v4 ? ETHERTYPE_IP : ETHERTYPE_IPV6);
+    if (v4) {
+        iphdr ip{};
+        ip.version = 4;
+        ip.ihl = sizeof ip / 4;
+        ip.tot_len = htons(static_cast<std::uint16_t>(sizeof ip + payload.size()));
+        ip.frag_off = htons(IP_DF); // never fragmented, so that the identification may stay 0 (RFC 6864 §4.1)
+        ip.ttl = IPDEFTTL;
+        ip.protocol = protocol;
+        std::memcpy(&ip.saddr, ends.source.bytes.data(), sizeof ip.saddr);
+        std::memcpy(&ip.daddr, ends.destination.bytes.data(), sizeof ip.daddr);
+        ip.check = htons(checksum_fold(checksum_add(as_bytes(ip))));
+        append(frame, ip);
+    } else {
+        append(frame, ip6_header(ends.source, ends.destination, protocol, IPDEFTTL, payload.size()));
+    }
+    frame.insert(frame.end(), payload.begin(), payload.end());
+    frame.resize(std::max(frame.size(), smallest_frame));
+    complete_checksum(frame);
+    return frame;
+}
+
 /// NS and NA have the same shape: type, flags, target, one link-layer address option.
 struct NeighborMessage {
     std::uint8_t type;
@@ -187,22 +225,17 @@ Bytes build_neighbor_message(const MacAddress& ethernet_source, const IpAddress&
     } payload{};
     static_assert(sizeof(Payload) == 32 && sizeof(nd_neighbor_advert) == sizeof(nd_neighbor_solicit));
 
-    ip6_hdr ip{};
-    ip.ip6_flow = htonl(6U << 28);
-    ip.ip6_plen = htons(sizeof payload);
-    ip.ip6_nxt = IPPROTO_ICMPV6;
-    ip.ip6_hlim = 255;
-    std::ranges::copy(source.bytes, ip.ip6_src.s6_addr);
-    std::ranges::copy(group.bytes, ip.ip6_dst.s6_addr);
     payload.message.nd_na_hdr.icmp6_type = message.type;
     payload.message.nd_na_flags_reserved = message.flags;
     std::ranges::copy(message.target.bytes, payload.message.nd_na_target.s6_addr);
     payload.option = {message.option, 1}; // one unit of eight bytes
     payload.link_layer = message.link_layer.bytes;
+    // who has no address yet gives no link-layer address either
+    const auto bytes = as_bytes(payload).first(source.is_unspecified() ? sizeof payload.message : sizeof payload);
 
     auto frame = start_frame(multicast_mac(group), ethernet_source, tags, ETHERTYPE_IPV6);
-    append(frame, ip);
-    append(frame, payload);
+    append(frame, ip6_header(source, group, IPPROTO_ICMPV6, 255, bytes.size()));
+    frame.insert(frame.end(), bytes.begin(), bytes.end());
     complete_checksum(frame);
     return frame;
 }
@@ -388,23 +421,40 @@ Bytes build_magic_udp(const MacAddress& sender, const IpAddress& sender_ip, cons
     udp.source = htons(discard);
     udp.dest = htons(port);
     udp.len = htons(static_cast<std::uint16_t>(sizeof udp + sequence.size()));
-    iphdr ip{};
-    ip.version = 4;
-    ip.ihl = sizeof ip / 4;
-    ip.tot_len = htons(static_cast<std::uint16_t>(sizeof ip + sizeof udp + sequence.size()));
-    ip.frag_off = htons(IP_DF); // never fragmented, so that the identification may stay 0 (RFC 6864 §4.1)
-    ip.ttl = IPDEFTTL;
-    ip.protocol = IPPROTO_UDP;
-    std::memcpy(&ip.saddr, sender_ip.bytes.data(), sizeof ip.saddr);
-    ip.daddr = INADDR_BROADCAST;
-    ip.check = htons(checksum_fold(checksum_add(as_bytes(ip))));
+    Bytes datagram;
+    append(datagram, udp);
+    datagram.insert(datagram.end(), sequence.begin(), sequence.end());
+    const auto everybody = IpAddress::v4({255, 255, 255, 255});
+    return build_packet({sender, MacAddress::broadcast(), sender_ip, everybody}, IPPROTO_UDP, datagram, tags);
+}
 
-    auto frame = start_frame(MacAddress::broadcast(), sender, tags, ETHERTYPE_IP);
-    append(frame, ip);
-    append(frame, udp);
-    frame.insert(frame.end(), sequence.begin(), sequence.end());
-    complete_checksum(frame);
-    return frame;
+Bytes build_tcp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t flags,
+                TagStack tags) {
+    tcphdr tcp{};
+    tcp.source = htons(source_port);
+    tcp.dest = htons(destination_port);
+    tcp.doff = sizeof tcp / 4;
+    tcp.th_flags = flags;
+    tcp.window = htons(0xffff);
+    return build_packet(ends, IPPROTO_TCP, as_bytes(tcp), tags);
+}
+
+Bytes build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, TagStack tags) {
+    udphdr udp{};
+    udp.source = htons(source_port);
+    udp.dest = htons(destination_port);
+    udp.len = htons(sizeof udp);
+    return build_packet(ends, IPPROTO_UDP, as_bytes(udp), tags);
+}
+
+Bytes build_echo_request(const Ends& ends, std::uint16_t identifier, std::uint16_t sequence, TagStack tags) {
+    const bool v4 = ends.destination.is_v4();
+    icmp6_hdr icmp{}; // ICMP has the same layout
+    icmp.icmp6_type = v4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST;
+    icmp.icmp6_id = htons(identifier);
+    icmp.icmp6_seq = htons(sequence);
+    const std::uint8_t protocol = v4 ? std::uint8_t{IPPROTO_ICMP} : std::uint8_t{IPPROTO_ICMPV6};
+    return build_packet(ends, protocol, as_bytes(icmp), tags);
 }
 
 } // namespace pz

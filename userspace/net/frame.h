@@ -79,9 +79,23 @@ Bytes build_arp_request(const MacAddress& sender, const IpAddress& sender_ip, co
 /// RFC 4861 §7.2.6: NA to ff02::1, S=0, R=0, with target link-layer option.
 Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& owner, const IpAddress& address,
                            bool override_flag, TagStack tags);
-/// NS to the solicited-node group with source link-layer option.
+/// NS to the solicited-node group with source link-layer option, unless it is from :: (DAD, RFC 4861 §4.3).
 Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
                                   TagStack tags);
+
+/// Who sends an IP packet to whom; both addresses are of one family.
+struct Ends {
+    MacAddress source_mac;
+    MacAddress destination_mac;
+    IpAddress source;
+    IpAddress destination;
+};
+/// TCP without data, UDP without data, and an echo request without data; checksums set, padded to 60 bytes.
+/// `flags` are those of netinet/tcp.h: TH_SYN, ...
+Bytes build_tcp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t flags,
+                TagStack tags);
+Bytes build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, TagStack tags);
+Bytes build_echo_request(const Ends& ends, std::uint16_t identifier, std::uint16_t sequence, TagStack tags);
 
 using SecureOn = std::optional<std::array<std::uint8_t, 6>>;
 /// EtherType 0x0842, broadcast.
