@@ -62,6 +62,8 @@ enum pz_message {
 	PZ_MSG_EVENT = 0x22,      /* set: pz_event_attr */
 	PZ_MSG_WAKES_GET = 0x23,  /* with NLM_F_DUMP, set: PZ_A_HOST_NAME; answer: WAKE ..., NLMSG_DONE */
 	PZ_MSG_WAKE = 0x24,       /* set: pz_wake_log_attr */
+	PZ_MSG_EXPLAIN = 0x25,     /* set: pz_explain_attr; answer: EXPLANATION; nothing changes */
+	PZ_MSG_EXPLANATION = 0x26, /* set: pz_explanation_attr */
 };
 
 /* Attribute sets.  Type, then how often: "1" always, "0-1" absent means the value in brackets, "n" repeated. */
@@ -223,6 +225,46 @@ enum pz_wake_log_attr {
 	PZ_A_WAKE_LOG_DELIVERED,      /* u32, 0-1 [0]: held packets delivered */
 	PZ_A_WAKE_LOG_DELIVERED_AFTER_US, /* u64, 0-1: when the first one was */
 	PZ_A_WAKE_LOG_DROPPED,            /* u32, 0-1 [0]: held packets dropped */
+};
+
+/* A frame, and where it would come in. */
+enum pz_explain_attr {
+	PZ_A_EXPLAIN_UNSPEC,
+	PZ_A_EXPLAIN_INTERFACE, /* string, 0-1 [the only one served] */
+	PZ_A_EXPLAIN_FRAME,     /* binary, 14 to 9216 bytes, 1: from the destination MAC on, without check sequence */
+};
+
+enum pz_control_verdict {
+	PZ_CONTROL_VERDICT_PASS = 0,   /* to the gateway's own network stack, bridge or routing */
+	PZ_CONTROL_VERDICT_DROP = 1,   /* held by the daemon, if there is an event TRIGGER */
+	PZ_CONTROL_VERDICT_ANSWER = 2, /* REPLY goes back out of the interface */
+};
+
+/* What would happen to the frame. */
+enum pz_explanation_attr {
+	PZ_A_EXPLANATION_UNSPEC,
+	PZ_A_EXPLANATION_VERDICT,      /* u8 pz_control_verdict, 1 */
+	PZ_A_EXPLANATION_REASON,       /* string, 1: as in COUNTER */
+	PZ_A_EXPLANATION_SENTENCE,     /* string, 1 */
+	PZ_A_EXPLANATION_INTERFACE,    /* string, 1 */
+	PZ_A_EXPLANATION_VLAN,         /* nested pz_vlan_attr, 0-1 [untagged] */
+	PZ_A_EXPLANATION_SEGMENT,      /* u32, 0-1 [0, not looked up or none] */
+	PZ_A_EXPLANATION_HOST,         /* string, 0-1 [none]: who the frame is for, or whose address it claims */
+	PZ_A_EXPLANATION_HOST_STATE,   /* u8 pz_control_state, 0-1 */
+	PZ_A_EXPLANATION_SENDER,       /* string, 0-1 [none]: the host that sent it */
+	PZ_A_EXPLANATION_SENDER_STATE, /* u8 pz_control_state, 0-1 */
+	PZ_A_EXPLANATION_SIGN,         /* string, 0-1 [none]: which sign of the sender's life it is */
+	PZ_A_EXPLANATION_RULE,         /* string, 0-1 [none]: of HOST, that decided: "tcp/22", "echo answer", "magic" */
+	PZ_A_EXPLANATION_EVENT,        /* nested pz_explained_event_attr, n: that the daemon would get */
+	PZ_A_EXPLANATION_REPLY,        /* binary, 0-1: the frame that answers */
+};
+
+enum pz_explained_event_attr {
+	PZ_A_EXPLAINED_EVENT_UNSPEC,
+	PZ_A_EXPLAINED_EVENT_KIND,    /* string, 1: "trigger", "release", "proof", "conflict", "nic-answers" */
+	PZ_A_EXPLAINED_EVENT_HOST,    /* string, 0-1 */
+	PZ_A_EXPLAINED_EVENT_ADDRESS, /* binary, 4 or 16 bytes, 0-1: of the host, that is meant */
+	PZ_A_EXPLAINED_EVENT_NEXT,    /* string, 1: what the daemon would do */
 };
 
 /*

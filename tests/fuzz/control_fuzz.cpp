@@ -53,6 +53,8 @@ void check_answer(const Message& message) {
         return check_body<Event>(*answer);
     case PZ_MSG_WAKE:
         return check_body<Wake>(*answer);
+    case PZ_MSG_EXPLANATION:
+        return check_body<Explanation>(*answer);
     default:
         require(false, "the answer's type is one of ours");
     }

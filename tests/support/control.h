@@ -79,6 +79,14 @@ public:
         return wake_log;
     }
     control::Journal& journal() override { return events; }
+    Result<control::Explanation> explain(const control::ExplainRequest& request) override {
+        explained.push_back(request);
+        if (request.interface == "nosuch0")
+            return fail(Errc::not_found, "interface 'nosuch0' is not served: lan0", "interface");
+        if (request.frame.bytes.size() < 14)
+            return fail(Errc::invalid, "frame: is too short", "frame");
+        return explanation;
+    }
     Result<> detach() override {
         if (on_detach)
             on_detach();
@@ -90,6 +98,8 @@ public:
     std::vector<control::Wake> wake_log;
     control::Journal events{{}, nullptr};
     std::function<void()> on_detach;
+    control::Explanation explanation{.reason = "nobody", .sentence = "not ours", .interface = "lan0"};
+    std::vector<control::ExplainRequest> explained;
     std::size_t gets = 0;
 
 private:

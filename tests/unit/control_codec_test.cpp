@@ -165,6 +165,37 @@ TEST(ControlCodec, CountersKeepEveryField) {
     EXPECT_EQ(round_trip(counter, PZ_MSG_COUNTER), counter);
 }
 
+TEST(ControlCodec, ExplanationsKeepEveryField) {
+    const ExplainRequest request{.interface = "lan0", .frame = {Bytes(9216, 0xa5)}};
+    expect_every_field_set(request);
+    EXPECT_EQ(round_trip(request, PZ_MSG_EXPLAIN), request);
+    const Explanation full{.verdict = FrameVerdict::answer,
+                           .reason = "arp-answered",
+                           .sentence = "ARP request for a sleeper, answered",
+                           .interface = "lan0",
+                           .vlan = {100, 20},
+                           .segment = 3,
+                           .host = "nas",
+                           .host_state = HostState::asleep,
+                           .sender = "desk",
+                           .sender_state = HostState::awake,
+                           .sign = "ARP request",
+                           .rule = "tcp/22",
+                           .events = {{.kind = "release",
+                                       .host = "desk",
+                                       .address = *IpAddress::parse("192.0.2.7"),
+                                       .next = "desk counts as awake"},
+                                      {.kind = "trigger", .next = "nothing"}},
+                           .reply = Frame{Bytes(60, 1)}};
+    expect_every_field_set(full);
+    expect_every_field_set(full.events[0]);
+    EXPECT_EQ(round_trip(full, PZ_MSG_EXPLANATION), full);
+    EXPECT_EQ(round_trip(Explanation{}, PZ_MSG_EXPLANATION), Explanation{});
+    Explanation with_empty_reply;
+    with_empty_reply.reply.emplace();
+    EXPECT_EQ(round_trip(with_empty_reply, PZ_MSG_EXPLANATION), with_empty_reply);
+}
+
 TEST(ControlCodec, EveryStateAndModeTravels) {
     for (std::size_t i = 0; i < enum_names<HostState>.size(); ++i) {
         HostStatus status;
@@ -448,11 +479,11 @@ TEST(ControlCodec, TheOnlyAttributeOfANameIsFound) {
                            .bytes();
     const auto opened = open_request(bytes, header);
     ASSERT_TRUE(opened);
-    EXPECT_EQ(find_attribute(*opened, "name"), 20U);
-    EXPECT_EQ(find_attribute(*opened, "echo"), 40U);
-    EXPECT_EQ(find_attribute(*opened, "mac"), std::nullopt) << "there are two";
-    EXPECT_EQ(find_attribute(*opened, "vlan"), std::nullopt);
-    EXPECT_EQ(find_attribute(*opened, ""), std::nullopt);
+    EXPECT_EQ(find_attribute<HostConfig>(*opened, "name"), 20U);
+    EXPECT_EQ(find_attribute<HostConfig>(*opened, "echo"), 40U);
+    EXPECT_EQ(find_attribute<HostConfig>(*opened, "mac"), std::nullopt) << "there are two";
+    EXPECT_EQ(find_attribute<HostConfig>(*opened, "vlan"), std::nullopt);
+    EXPECT_EQ(find_attribute<HostConfig>(*opened, ""), std::nullopt);
 }
 
 // ---- the documentation ----
@@ -553,6 +584,9 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<WakeRule>("wake");
     expect_documented<VlanTags>("vlan");
     expect_documented<HostStatus>("host-status");
+    expect_documented<ExplainRequest>("explain");
+    expect_documented<Explanation>("explanation");
+    expect_documented<ExplainedEvent>("explained-event");
     expect_documented<Acknowledgement>("acknowledgement");
     expect_documented<EventsWanted>("events");
     expect_documented<Event>("event");

@@ -136,7 +136,7 @@ TEST(JournalDocumentation, ThePageListsExactlyTheKinds) {
     EXPECT_TRUE(ids.insert(message_id).second) << name;
     PZ_EVENT_KINDS(PZ_TEST_ROW)
 #undef PZ_TEST_ROW
-    std::ifstream file(std::filesystem::path(__FILE__).parent_path() / "../../docs/messages.md");
+    std::ifstream file(std::filesystem::path(PROXZZY_SOURCE_DIR) / "docs/messages.md");
     ASSERT_TRUE(file);
     std::vector<std::string> documented;
     bool in_list = false;
@@ -149,7 +149,7 @@ TEST(JournalDocumentation, ThePageListsExactlyTheKinds) {
 }
 
 TEST(JournalDocumentation, ThePageListsEveryField) {
-    std::ifstream file(std::filesystem::path(__FILE__).parent_path() / "../../docs/messages.md");
+    std::ifstream file(std::filesystem::path(PROXZZY_SOURCE_DIR) / "docs/messages.md");
     std::stringstream page;
     page << file.rdbuf();
     Event event = event_of("desk");

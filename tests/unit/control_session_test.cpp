@@ -544,6 +544,39 @@ TEST_F(ControlEvents, C14_WakesAreADump) {
     EXPECT_EQ(answers[2].message.header.nlmsg_type, NLMSG_DONE);
 }
 
+// ---- explain ----
+
+TEST_F(ControlSession, ExplainIsHandedToTheServiceAndItsWordsComeBack) {
+    service.explanation.host = "nas";
+    const ExplainRequest question{.interface = "lan0", .frame = {Bytes(60, 1)}};
+    const auto answers = ask(PZ_MSG_EXPLAIN, NLM_F_REQUEST, question);
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(answers[0].message.header.nlmsg_type, PZ_MSG_EXPLANATION);
+    EXPECT_EQ(decode<Explanation>(answers[0].message).value_or(Explanation{}), service.explanation);
+    EXPECT_EQ(service.explained, std::vector{question});
+}
+
+TEST_F(ControlSession, ARefusedExplainNamesTheAttribute) {
+    const auto ask_with = [&](const RawMessage& message) { return ask(message); };
+    const std::vector<std::uint8_t> frame(60, 1);
+    expect_refused(
+        ask_with(
+            RawMessage(PZ_MSG_EXPLAIN).attribute(PZ_A_EXPLAIN_FRAME, frame).text(PZ_A_EXPLAIN_INTERFACE, "nosuch0")),
+        ENOENT, "interface 'nosuch0' is not served: lan0", 84);
+    expect_refused(ask_with(RawMessage(PZ_MSG_EXPLAIN).attribute(PZ_A_EXPLAIN_FRAME, {1, 2, 3})), EINVAL,
+                   "frame: is too short", 20);
+    expect_refused(
+        ask_with(RawMessage(PZ_MSG_EXPLAIN).attribute(PZ_A_EXPLAIN_FRAME, frame).attribute(PZ_A_EXPLAIN_FRAME, frame)),
+        EINVAL, "frame: is there twice, may be there once", 84);
+    expect_refused(ask_with(RawMessage(PZ_MSG_EXPLAIN, NLM_F_REQUEST | NLM_F_DUMP)), EINVAL,
+                   "nlmsg_flags: are 0x301, of which 0x300 is not for this request");
+    const auto missing = ask_with(RawMessage(PZ_MSG_EXPLAIN));
+    ASSERT_EQ(missing.size(), 1U);
+    EXPECT_EQ(missing[0].acknowledgement().message, "frame: is missing");
+    EXPECT_EQ(missing[0].acknowledgement().missing_type, std::uint32_t{PZ_A_EXPLAIN_FRAME});
+    EXPECT_EQ(service.explained.size(), 2U);
+}
+
 // ---- who may do what ----
 
 TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
@@ -576,7 +609,8 @@ TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
           Case{PZ_MSG_HOST_COMMIT, request, false}, Case{PZ_MSG_HOST_DELETE, request, true},
           Case{PZ_MSG_HOST_SLEEP, request, true}, Case{PZ_MSG_HOST_WAKE, request, true},
           Case{PZ_MSG_HOST_RELEASE, request, true}, Case{PZ_MSG_DETACH, request, false},
-          Case{PZ_MSG_EVENTS_GET, request | NLM_F_DUMP, false}, Case{PZ_MSG_WAKES_GET, request | NLM_F_DUMP, true}}) {
+          Case{PZ_MSG_EVENTS_GET, request | NLM_F_DUMP, false}, Case{PZ_MSG_WAKES_GET, request | NLM_F_DUMP, true},
+          Case{PZ_MSG_EXPLAIN, request, false}}) {
         const auto refused = answers(each.type, each.flags, each.name);
         ASSERT_EQ(refused.size(), 1U) << each.type;
         EXPECT_EQ(refused[0].error(), EPERM) << each.type;
@@ -584,6 +618,7 @@ TEST(ControlPermission, OthersReadWhatIsNotAboutHosts) {
                   "permission denied: only root and members of the group proxzzy may read hosts or change anything");
     }
     EXPECT_FALSE(detached);
+    EXPECT_TRUE(service.explained.empty());
     EXPECT_EQ(service.hosts.at("host1").state, HostState::awake);
     EXPECT_EQ(service.hosts.size(), 1U);
 }

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -159,7 +161,7 @@ TEST(CtlCommand, HelpIsAboutTheCommand) {
 TEST(CtlCommand, UnknownCommandsAreToldTheKnownOnes) {
     const std::string known =
         "must be one of host add, host sleep, host wake, host release, host remove, host show, hosts, "
-        "status, capabilities, stats, detach, events, why";
+        "status, capabilities, stats, explain, detach, events, why";
     EXPECT_EQ(refusal({}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"--json"}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"dance"}), "command \"dance\": " + known);
@@ -251,6 +253,82 @@ TEST(CtlCommand, EventsWhyAndWatch) {
     for (const char* seconds : {"--watch=0", "--watch=-1", "--watch=x", "--watch=86401"})
         EXPECT_EQ(refusal({"stats", seconds}),
                   "--watch \"" + std::string(seconds).substr(8) + "\": must be a number of seconds from 1 to 86400");
+}
+
+TEST(CtlCommand, AFrameIsAskedForInOneWay) {
+    const auto question = [](std::initializer_list<const char*> words) {
+        std::vector<const char*> arguments{"explain"};
+        arguments.insert(arguments.end(), words.begin(), words.end());
+        const auto command = ctl::parse(arguments);
+        EXPECT_TRUE(command) << command.error().message;
+        EXPECT_EQ(command->verb, Verb::explain);
+        return command->question;
+    };
+    auto asked = question({"--tcp", "nas", "[2001:db8::7]:22", "--ack", "--vlan", "100.20", "--interface", "lan0"});
+    EXPECT_EQ(asked.kind, Question::Kind::tcp);
+    EXPECT_EQ(asked.from, (Endpoint{.name = "nas", .address = {}, .port = 0}));
+    EXPECT_EQ(asked.to, (Endpoint{.name = "", .address = *IpAddress::parse("2001:db8::7"), .port = 22}));
+    EXPECT_EQ(asked.flags, 0x10);
+    EXPECT_EQ(asked.vlan, (VlanTags{100, 20}));
+    EXPECT_EQ(asked.interface, "lan0");
+    EXPECT_EQ(question({"--tcp", "a", "b:1"}).flags, 0x02);
+    EXPECT_EQ(question({"--echo", "2001:db8::7", "[2001:db8::8]"}).to.address, *IpAddress::parse("2001:db8::8"));
+    EXPECT_EQ(question({"--ns", "::", "nas"}).from.address, IpAddress::v6({}));
+    EXPECT_EQ(question({"--pcap", "f", "--packet", "7"}).packet, 7U);
+    EXPECT_EQ(question({"--magic", "nas"}).name, "nas");
+    EXPECT_EQ(question({"--magic", "00:00:5e:00:53:01"}).mac, (MacAddress{{0, 0, 0x5e, 0, 0x53, 1}}));
+}
+
+TEST(CtlCommand, HexadecimalDigitsMayComeFromStandardInput) {
+    std::istringstream input("ff:ff\n02 AB\n");
+    std::streambuf* before = std::cin.rdbuf(input.rdbuf());
+    const auto command = parse({"explain", "--hex", "-", "--json"});
+    std::cin.rdbuf(before);
+    ASSERT_TRUE(command) << command.error().message;
+    EXPECT_EQ(command->question.frame, (Bytes{0xff, 0xff, 0x02, 0xab}));
+    EXPECT_TRUE(command->json);
+}
+
+TEST(CtlCommand, WrongQuestionsAreNamed) {
+    EXPECT_EQ(refusal({"explain"}), "a frame is missing: must be given by one of --hex, --pcap, --tcp, --udp, --echo, "
+                                    "--arp, --ns, --magic");
+    EXPECT_EQ(refusal({"explain", "--hex", "00", "--arp", "a", "b"}),
+              "--arp must not be there beside --hex: one frame at a time");
+    EXPECT_EQ(refusal({"explain", "--hex", "0g"}),
+              "--hex \"g\": must be pairs of hexadecimal digits, with spaces and colons as you like");
+    EXPECT_EQ(refusal({"explain", "--hex", "000"}), "--hex has 3 digits, must have pairs");
+    EXPECT_EQ(refusal({"explain", "--tcp", "nas:22"}), "--tcp \"nas:22\": must be two, who sends and who is meant");
+    EXPECT_EQ(refusal({"explain", "--echo", "a", "b", "c"}),
+              "--echo \"a\" \"b\" \"c\": must be two, who sends and who is meant");
+    EXPECT_EQ(refusal({"explain", "--tcp", "a", "nas"}),
+              "--tcp \"nas\": lacks a port, as in nas:22 or [2001:db8::7]:22");
+    EXPECT_EQ(refusal({"explain", "--udp", "a", "2001:db8::7"}),
+              "--udp \"2001:db8::7\": lacks a port, as in nas:22 or [2001:db8::7]:22");
+    for (const char* end : {"nas:0", "nas:65536", "nas:ssh", "nas:", "2001:db8::x"})
+        EXPECT_EQ(refusal({"explain", "--tcp", "a", end}),
+                  "--tcp \"" + std::string(end) + "\": must have a port from 1 to 65535 behind its last colon");
+    EXPECT_EQ(refusal({"explain", "--tcp", "[2001:db8::7", "nas:22"}),
+              "--tcp \"[2001:db8::7\": must be an IPv6 address in brackets, then a colon and a port, as in "
+              "[2001:db8::7]:22");
+    EXPECT_EQ(refusal({"explain", "--tcp", "[192.0.2.7]:22", "nas:22"}),
+              "--tcp \"[192.0.2.7]:22\": must have an IPv6 address in its brackets, as in [2001:db8::7]:22");
+    EXPECT_EQ(refusal({"explain", "--tcp", ":22", "nas:22"}),
+              "--tcp \":22\": must begin with a host's name or an IP address");
+    EXPECT_EQ(refusal({"explain", "--arp", "a", "nas:22"}), "--arp \"nas:22\": must have no port");
+    EXPECT_EQ(refusal({"explain", "--tcp", "192.0.2.7", "[2001:db8::7]:22"}),
+              "--tcp 192.0.2.7 [2001:db8::7]:22: must be two addresses of one family");
+    EXPECT_EQ(refusal({"explain", "--arp", "2001:db8::7", "nas"}), "--arp 2001:db8::7: must be an IPv4 address");
+    EXPECT_EQ(refusal({"explain", "--ns", "nas", "192.0.2.7"}), "--ns 192.0.2.7: must be an IPv6 address");
+    EXPECT_EQ(refusal({"explain", "--udp", "a", "b:1", "--syn"}), "--syn must not be there: it is for --tcp");
+    EXPECT_EQ(refusal({"explain", "--hex", "00", "--packet", "1"}), "--packet must not be there: it is for --pcap");
+    EXPECT_EQ(refusal({"explain", "--pcap", "f", "--packet", "0"}), "--packet \"0\": must be a number from 1");
+    EXPECT_EQ(refusal({"explain", "--pcap", "f", "--vlan", "7"}),
+              "--vlan must not be there: it is for frames that are built from words");
+    EXPECT_EQ(refusal({"explain", "--arp", "a", "b", "--vlan", "5000"}),
+              "--vlan \"5000\": must be a VLAN id from 1 to 4094, as in 20, or two, as in 100.20");
+    EXPECT_TRUE(
+        refusal({"explain", "--arp", "a", "b", "--from-mac", "me"}).starts_with("--from-mac \"me\" is not a MAC"));
+    EXPECT_EQ(refusal({"explain", "--egress"}).substr(0, 41), "--egress: is not an option of `explain`, ");
 }
 
 TEST(CtlCommand, WakeRulesReadAsTheyAreWritten) {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // proxzzyctl with a daemon behind the socket: what it prints, as text and as JSON, and how it fails.
+#include <netinet/tcp.h>
+#include <pcap/pcap.h>
+
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -263,6 +266,224 @@ TEST_F(CtlRun, C14_PacketsThatWokeAreAPcapFile) {
     EXPECT_EQ(u32(36), 60U);
     EXPECT_NE(ctl({"why", "nas", "--pcap", "/nonexistent/file"}).error().message.find("--pcap \"/nonexistent/file\""),
               std::string::npos);
+}
+
+// ---- explain ----
+
+/// The frame that the daemon was last asked about.
+class CtlExplain : public CtlRun {
+protected:
+    void SetUp() override {
+        CtlRun::SetUp();
+        HostConfig nas = test::named("nas");
+        nas.macs = {nas_mac};
+        nas.addresses = {{.ip = nas_ip}, {.ip = nas_ip6}};
+        nas.interface = "lan0";
+        nas.vlan = {20, 0};
+        service.hosts["nas"].config = nas;
+        HostConfig six = test::named("six");
+        six.macs = {six_mac};
+        six.addresses = {{.ip = six_ip6}};
+        service.hosts["six"].config = six;
+    }
+    Bytes asked_about(const std::vector<const char*>& words) {
+        std::vector<const char*> arguments{"explain"};
+        arguments.insert(arguments.end(), words.begin(), words.end());
+        service.explained.clear();
+        text(arguments);
+        EXPECT_EQ(service.explained.size(), 1U);
+        return service.explained.empty() ? Bytes{} : service.explained[0].frame.bytes;
+    }
+    std::string refusal(const std::vector<const char*>& words) {
+        std::vector<const char*> arguments{"explain"};
+        arguments.insert(arguments.end(), words.begin(), words.end());
+        const auto output = ctl(arguments);
+        return output ? "understood" : output.error().message;
+    }
+    /// A capture file of these frames; of the last one `missing` bytes were not captured.
+    std::string capture(const std::vector<Bytes>& frames, int link_type = DLT_EN10MB, bpf_u_int32 missing = 0) {
+        const std::string file = path + ".pcap";
+        pcap_t* pcap = pcap_open_dead(link_type, 65535);
+        pcap_dumper_t* dump = pcap_dump_open(pcap, file.c_str());
+        EXPECT_NE(dump, nullptr);
+        for (const auto& frame : frames) {
+            pcap_pkthdr header{};
+            header.len = header.caplen = static_cast<bpf_u_int32>(frame.size());
+            if (&frame == &frames.back())
+                header.len += missing;
+            pcap_dump(reinterpret_cast<u_char*>(dump), &header, frame.data());
+        }
+        pcap_dump_close(dump);
+        pcap_close(pcap);
+        return file;
+    }
+
+    const MacAddress nas_mac{{0, 0, 0x5e, 0, 0x53, 1}};
+    const MacAddress six_mac{{0, 0, 0x5e, 0, 0x53, 6}};
+    const MacAddress gateway_mac{{2, 0, 0, 0, 0, 0xfe}}; // of the fake's lan0
+    const MacAddress nobody{{0x02, 0x65, 0x78, 0x70, 0x6c, 0x6e}};
+    const IpAddress nas_ip = *IpAddress::parse("192.0.2.7");
+    const IpAddress nas_ip6 = *IpAddress::parse("2001:db8::7");
+    const IpAddress six_ip6 = *IpAddress::parse("2001:db8::6");
+    const IpAddress client = *IpAddress::parse("192.0.2.2");
+    const IpAddress client6 = *IpAddress::parse("2001:db8::2");
+    const TagStack vlan20{.outer = 20};
+};
+
+TEST_F(CtlExplain, AHostsNameStandsForItsMacItsAddressAndItsPlace) {
+    const auto expected = build_tcp({nobody, nas_mac, client, nas_ip}, 40000, 22, TH_SYN, vlan20);
+    EXPECT_EQ(asked_about({"--tcp", "192.0.2.2", "nas:22"}), expected);
+    EXPECT_EQ(service.explained[0].interface, "lan0");
+    EXPECT_EQ(asked_about({"--tcp", "192.0.2.2:40000", "nas:22", "--syn"}), expected);
+    EXPECT_EQ(asked_about({"--tcp", "192.0.2.2", "192.0.2.7:22"}), expected) << "as its address does";
+    EXPECT_EQ(asked_about({"--tcp", "192.0.2.2:5", "nas:22", "--syn", "--ece", "--cwr"}),
+              build_tcp({nobody, nas_mac, client, nas_ip}, 5, 22, 0xc2, vlan20));
+    EXPECT_EQ(asked_about({"--udp", "[2001:db8::2]:5", "nas:53"}),
+              build_udp({nobody, nas_mac, client6, nas_ip6}, 5, 53, vlan20));
+    EXPECT_EQ(asked_about({"--udp", "nas", "[2001:db8::6]:53"}),
+              build_udp({nas_mac, six_mac, nas_ip6, six_ip6}, 40000, 53, {}));
+    EXPECT_EQ(asked_about({"--echo", "nas", "six"}),
+              build_echo_request({nas_mac, six_mac, nas_ip6, six_ip6}, 1, 1, {}));
+    EXPECT_EQ(asked_about({"--echo", "192.0.2.2", "192.0.2.9"}),
+              build_echo_request({nobody, gateway_mac, client, *IpAddress::parse("192.0.2.9")}, 1, 1, {}))
+        << "who is nobody's is behind the gateway";
+    EXPECT_EQ(
+        asked_about({"--echo", "2001:db8::2", "ff02::1"}),
+        build_echo_request({nobody, multicast_mac(*IpAddress::parse("ff02::1")), client6, *IpAddress::parse("ff02::1")},
+                           1, 1, {}));
+    EXPECT_EQ(asked_about({"--udp", "192.0.2.2", "255.255.255.255:9"}),
+              build_udp({nobody, MacAddress::broadcast(), client, *IpAddress::parse("255.255.255.255")}, 40000, 9, {}));
+    service.hosts["nas"].identity = Identity::proxy;
+    service.hosts["nas"].state = HostState::asleep;
+    EXPECT_EQ(asked_about({"--echo", "192.0.2.2", "nas"}),
+              build_echo_request({nobody, gateway_mac, client, nas_ip}, 1, 1, vlan20))
+        << "neighbours know the gateway's MAC";
+}
+
+TEST_F(CtlExplain, NeighboursAsk) {
+    EXPECT_EQ(asked_about({"--arp", "192.0.2.2", "nas"}), build_arp_request(nobody, client, nas_ip, vlan20));
+    EXPECT_EQ(asked_about({"--arp", "0.0.0.0", "nas", "--from-mac", "00:00:5e:00:53:01"}),
+              build_arp_request(nas_mac, IpAddress::v4({}), nas_ip, vlan20));
+    EXPECT_EQ(asked_about({"--ns", "2001:db8::2", "nas"}),
+              build_neighbor_solicitation(nobody, client6, nas_ip6, vlan20));
+    EXPECT_EQ(asked_about({"--ns", "::", "nas", "--vlan", "30.7", "--interface", "lan1"}),
+              build_neighbor_solicitation(nobody, IpAddress::v6({}), nas_ip6, {.outer = 30, .inner = 7}));
+    EXPECT_EQ(service.explained[0].interface, "lan1");
+}
+
+TEST_F(CtlExplain, MagicPackets) {
+    const SecureOn password{{1, 2, 3, 4, 5, 6}};
+    service.hosts["nas"].config.magic.secureon = *password;
+    EXPECT_EQ(asked_about({"--magic", "nas"}), build_magic_ethernet(nobody, nas_mac, password, vlan20));
+    EXPECT_EQ(asked_about({"--magic", "00-00-5e-00-53-01"}), build_magic_ethernet(nobody, nas_mac, std::nullopt, {}));
+}
+
+TEST_F(CtlExplain, BytesAreTakenAsTheyAre) {
+    const Bytes expected{0xff, 0xff, 0x02, 0xab};
+    for (const auto& words : {std::vector<const char*>{"--hex", "ffff02ab"},
+                              {"--hex", "ff:ff:02:AB"},
+                              {"--hex", "ff", "ff02", "ab"},
+                              {"--hex", "ff ff\n02 ab "}}) {
+        (void)ctl([&] {
+            std::vector<const char*> arguments{"explain"};
+            arguments.insert(arguments.end(), words.begin(), words.end());
+            return arguments;
+        }());
+        EXPECT_EQ(service.explained.back().frame.bytes, expected);
+    }
+    EXPECT_EQ(refusal({"--hex", "ffff02ab"}), "frame: is too short"); // the daemon's word
+}
+
+TEST_F(CtlExplain, CaptureFiles) {
+    const std::vector<Bytes> frames{build_arp_request(nobody, client, nas_ip, {}), Bytes(14, 2)};
+    const auto file = capture(frames);
+    const auto all = json_of({"explain", "--pcap", file.c_str()}).as_array();
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[1].at("packet"), 2);
+    EXPECT_EQ(all[1].at("frame"), "0202020202020202020202020202");
+    EXPECT_EQ(all[1].at("reason"), "nobody");
+    ASSERT_EQ(service.explained.size(), 2U);
+    EXPECT_EQ(service.explained[0].frame.bytes, frames[0]);
+    service.explained.clear();
+    const auto shown = text({"explain", "--pcap", file.c_str(), "--packet", "2", "--interface", "lan0"});
+    EXPECT_TRUE(shown.starts_with("packet   2\n")) << shown;
+    ASSERT_EQ(service.explained.size(), 1U);
+    EXPECT_EQ(service.explained[0], (control::ExplainRequest{.interface = "lan0", .frame = {frames[1]}}));
+
+    EXPECT_EQ(refusal({"--pcap", file.c_str(), "--packet", "3"}), "--packet 3: \"" + file + "\" has 2");
+    capture({Bytes(13)});
+    EXPECT_EQ(refusal({"--pcap", file.c_str()}), "packet 1: frame: is too short");
+    capture(frames, DLT_EN10MB, 5);
+    EXPECT_EQ(refusal({"--pcap", file.c_str()}),
+              "--pcap \"" + file + "\": of packet 2 only 14 of 19 bytes were captured, must be all");
+    EXPECT_EQ(refusal({"--pcap", file.c_str(), "--packet", "1"}), "understood");
+    capture(frames, DLT_LINUX_SLL2);
+    EXPECT_EQ(refusal({"--pcap", file.c_str()}),
+              "--pcap \"" + file +
+                  "\": has packets of link type LINUX_SLL2, must have Ethernet (EN10MB): capture on an Ethernet "
+                  "interface, not on `any`");
+    capture({});
+    EXPECT_EQ(text({"explain", "--pcap", file.c_str()}), "\"" + file + "\" has no packets");
+    EXPECT_EQ(json_of({"explain", "--pcap", file.c_str()}), json::array{});
+    EXPECT_TRUE(refusal({"--pcap", "/nonexistent"}).starts_with("--pcap \"/nonexistent\": "));
+    std::filesystem::resize_file(file, 30); // within the first packet's header
+    EXPECT_TRUE(refusal({"--pcap", file.c_str()}).starts_with("--pcap \"" + file + "\": truncated dump file"));
+}
+
+TEST_F(CtlExplain, WhatCannotBeBuiltIsSaid) {
+    EXPECT_EQ(refusal({"--tcp", "192.0.2.2", "nosuch:22"}), "name \"nosuch\": no such host");
+    EXPECT_EQ(refusal({"--magic", "nosuch"}), "name \"nosuch\": no such host");
+    const std::string why = " have no addresses of one family that such a frame could have";
+    EXPECT_EQ(refusal({"--tcp", "192.0.2.2", "six:22"}), "192.0.2.2 and host six" + why);
+    EXPECT_EQ(refusal({"--arp", "nas", "six"}), "host nas and host six" + why);
+    EXPECT_EQ(refusal({"--echo", "192.0.2.2", "192.0.2.9", "--interface", "lan7"}),
+              "--interface \"lan7\": is not served");
+    EXPECT_EQ(refusal({"--arp", "192.0.2.2", "nas", "--interface", "nosuch0"}),
+              "interface 'nosuch0' is not served: lan0");
+}
+
+TEST_F(CtlExplain, EverythingIsShown) {
+    service.explanation = {.verdict = control::FrameVerdict::answer,
+                           .reason = "arp-answered",
+                           .sentence = "ARP request, answered",
+                           .interface = "lan0",
+                           .vlan = {20, 0},
+                           .segment = 3,
+                           .host = "nas",
+                           .host_state = HostState::asleep,
+                           .sender = "six",
+                           .sender_state = HostState::waking,
+                           .sign = "ARP request",
+                           .rule = "echo answer",
+                           .events = {{.kind = "release", .host = "six", .address = client6, .next = "six is awake"},
+                                      {.kind = "trigger", .next = "nothing"}},
+                           .reply = control::Frame{build_arp_announcement(nas_mac, nas_ip, {})}};
+    EXPECT_EQ(text({"explain", "--arp", "192.0.2.2", "nas"}),
+              "frame    02:65:78:70:6c:6e > ff:ff:ff:ff:ff:ff vlan 20, ARP request of 192.0.2.2: who has 192.0.2.7\n"
+              "on       lan0 vlan 20\n"
+              "verdict  answer\n"
+              "reason   arp-answered: ARP request, answered\n"
+              "host     nas, asleep\n"
+              "sender   six, waking (ARP request)\n"
+              "rule     echo answer\n"
+              "event    release: six, 2001:db8::2\n"
+              "next     six is awake\n"
+              "event    trigger\n"
+              "next     nothing\n"
+              "reply    00:00:5e:00:53:01 > ff:ff:ff:ff:ff:ff, ARP announcement: 192.0.2.7 is at 00:00:5e:00:53:01\n"
+              "         0000  ff ff ff ff ff ff 00 00 5e 00 53 01 08 06 00 01\n"
+              "         0010  08 00 06 04 00 01 00 00 5e 00 53 01 c0 00 02 07\n"
+              "         0020  00 00 00 00 00 00 c0 00 02 07 00 00 00 00 00 00\n"
+              "         0030  00 00 00 00 00 00 00 00 00 00 00 00");
+    service.explanation.reply = control::Frame{Bytes{1, 0xab}};
+    EXPECT_EQ(json_of({"explain", "--hex", "00 00 00 00 00 00 00 00 00 00 00 00 00 0f"}), json::parse(R"({
+        "frame": "000000000000000000000000000f", "verdict": "answer", "reason": "arp-answered",
+        "sentence": "ARP request, answered", "interface": "lan0", "vlan": {"outer": 20, "inner": 0}, "segment": 3,
+        "host": "nas", "host_state": "asleep", "sender": "six", "sender_state": "waking", "sign": "ARP request",
+        "rule": "echo answer",
+        "event": [{"kind": "release", "host": "six", "address": "2001:db8::2", "next": "six is awake"},
+                  {"kind": "trigger", "host": null, "address": null, "next": "nothing"}],
+        "reply": "01ab"})"));
 }
 
 TEST(CtlVersion, IsPrinted) {

@@ -56,7 +56,7 @@ TEST(Describe, EveryKindHasItsWords) {
     EXPECT_EQ(said(build_unsolicited_na(host_mac, host_mac, host6, true, {})),
               "2001:db8::51 > ff02::1 Neighbour Advertisement: 2001:db8::51 is at 02:00:00:00:00:51, S=0 O=1 R=0");
     EXPECT_EQ(said(build_magic_ethernet(client_mac, host_mac, std::nullopt, {})),
-              " Magic Packet for 02:00:00:00:00:51");
+              "EtherType 0x0842 Magic Packet for 02:00:00:00:00:51");
     EXPECT_EQ(said(build_magic_udp(client_mac, client4, host_mac, 9, std::nullopt, {})),
               "192.0.2.12:9 > 255.255.255.255:9 UDP Magic Packet for 02:00:00:00:00:51");
     Bytes other = build_udp(ends4, 1, 2, {});

@@ -22,6 +22,9 @@ namespace {
 static_assert(static_cast<int>(EchoMode::answer) == PZ_CONTROL_ECHO_ANSWER &&
               static_cast<int>(EchoMode::ignore) == PZ_CONTROL_ECHO_IGNORE &&
               static_cast<int>(EchoMode::wake) == PZ_CONTROL_ECHO_WAKE);
+static_assert(static_cast<int>(FrameVerdict::pass) == PZ_CONTROL_VERDICT_PASS &&
+              static_cast<int>(FrameVerdict::drop) == PZ_CONTROL_VERDICT_DROP &&
+              static_cast<int>(FrameVerdict::answer) == PZ_CONTROL_VERDICT_ANSWER);
 static_assert(static_cast<int>(Identity::host) == PZ_CONTROL_IDENTITY_HOST &&
               static_cast<int>(Identity::proxy) == PZ_CONTROL_IDENTITY_PROXY);
 static_assert(static_cast<int>(HostState::awake) == PZ_CONTROL_STATE_AWAKE &&
@@ -65,11 +68,11 @@ bool put(nl_msg* message, int type, const T& value) {
     } else if constexpr (std::is_same_v<T, std::string>) {
         return value.size() < PZ_CONTROL_MAX_MESSAGE &&
                nla_put(message, type, static_cast<int>(value.size() + 1), value.c_str()) == 0;
-    } else if constexpr (std::is_same_v<T, Blob>) {
-        return value.bytes.size() < PZ_CONTROL_MAX_MESSAGE &&
-               nla_put(message, type, static_cast<int>(value.bytes.size()), value.bytes.data()) == 0;
     } else if constexpr (std::is_same_v<T, MacAddress>) {
         return put(message, type, value.bytes);
+    } else if constexpr (std::is_same_v<T, Frame>) {
+        return value.bytes.size() < PZ_CONTROL_MAX_MESSAGE &&
+               nla_put(message, type, static_cast<int>(value.bytes.size()), value.bytes.data()) == 0;
     } else if constexpr (std::is_same_v<T, IpAddress>) {
         return nla_put(message, type, static_cast<int>(value.octets().size()), value.octets().data()) == 0;
     } else {
@@ -209,10 +212,10 @@ Decoded<> get(const Attribute& attribute, const char* name, Unknown unknown, T& 
                 return refuse_at(attribute.offset, fmt::format("{}: must be text with one NUL, at its end", name),
                                  name);
             value.assign(attribute.payload.begin(), end);
-        } else if constexpr (std::is_same_v<T, Blob>) {
-            value.bytes.assign(attribute.payload.begin(), attribute.payload.end());
         } else if constexpr (std::is_same_v<T, MacAddress>) {
             return get(attribute, name, unknown, value.bytes);
+        } else if constexpr (std::is_same_v<T, Frame>) {
+            value.bytes.assign(attribute.payload.begin(), attribute.payload.end());
         } else if constexpr (std::is_same_v<T, IpAddress>) {
             const auto address = IpAddress::from_bytes(attribute.payload);
             if (!address)
@@ -409,6 +412,7 @@ Decoded<> decode_part(const Received& message, HostConfig& config, Seen& seen) {
     return get_fields(message.attributes, message.offset, Unknown::refuse, config, seen);
 }
 
+template <HasSchema T>
 std::optional<std::uint32_t> find_attribute(const Received& message, std::string_view name) {
     std::optional<std::uint32_t> found;
     auto rest = message.attributes;
@@ -418,7 +422,7 @@ std::optional<std::uint32_t> find_attribute(const Received& message, std::string
         if (!attribute)
             return std::nullopt;
         bool matches = false;
-        for_each_field<HostConfig>(
+        for_each_field<T>(
             [&](const auto& field, unsigned) { matches |= field.type == attribute->type && field.name == name; });
         if (matches && found)
             return std::nullopt;
@@ -468,6 +472,8 @@ template Result<Message> encode(const Header&, const Counter&);
 template Result<Message> encode(const Header&, const EventsWanted&);
 template Result<Message> encode(const Header&, const Event&);
 template Result<Message> encode(const Header&, const Wake&);
+template Result<Message> encode(const Header&, const ExplainRequest&);
+template Result<Message> encode(const Header&, const Explanation&);
 template Decoded<Nothing> decode(const Received&, Unknown);
 template Decoded<HostName> decode(const Received&, Unknown);
 template Decoded<HostConfig> decode(const Received&, Unknown);
@@ -478,6 +484,10 @@ template Decoded<Counter> decode(const Received&, Unknown);
 template Decoded<EventsWanted> decode(const Received&, Unknown);
 template Decoded<Event> decode(const Received&, Unknown);
 template Decoded<Wake> decode(const Received&, Unknown);
+template Decoded<ExplainRequest> decode(const Received&, Unknown);
+template Decoded<Explanation> decode(const Received&, Unknown);
 template Decoded<Acknowledgement> decode(const Received&, Unknown);
+template std::optional<std::uint32_t> find_attribute<HostConfig>(const Received&, std::string_view);
+template std::optional<std::uint32_t> find_attribute<ExplainRequest>(const Received&, std::string_view);
 
 } // namespace pz::control

@@ -93,7 +93,8 @@ Decoded<T> decode(const Received& message, Unknown unknown = Unknown::refuse);
 /// Reads the attributes of one part of a record into `config`; `seen` goes from part to part.
 Decoded<> decode_part(const Received& message, HostConfig& config, Seen& seen);
 
-/// Where in the message the only attribute of HostConfig called `name` is; nullopt if there is none or several.
+/// Where in the message the only attribute of T called `name` is; nullopt if there is none or several.
+template <HasSchema T>
 std::optional<std::uint32_t> find_attribute(const Received& message, std::string_view name);
 
 /// The errno of NLMSG_ERROR that stands for an error code, and back.

@@ -54,6 +54,8 @@ inline constexpr std::array enum_names<Identity>{"host", "proxy"};
 template <>
 inline constexpr std::array enum_names<HostState>{"awake", "arming", "asleep", "waking", "unreachable"};
 template <>
+inline constexpr std::array enum_names<FrameVerdict>{"pass", "drop", "answer"};
+template <>
 inline constexpr std::array enum_names<Durable>{"no", "yes"};
 
 /// `fields` is a tuple of Field; `message` is the answer that carries the structure, where there is one.
@@ -201,6 +203,14 @@ struct Schema<EventsWanted> {
 };
 
 template <>
+struct Schema<ExplainRequest> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_EXPLAIN_INTERFACE, "interface", optional, &ExplainRequest::interface},
+        Field{PZ_A_EXPLAIN_FRAME, "frame", required, &ExplainRequest::frame},
+    };
+};
+
+template <>
 struct Schema<Event> {
     static constexpr std::uint16_t message = PZ_MSG_EVENT;
     static constexpr std::tuple fields{
@@ -227,6 +237,16 @@ struct Schema<Event> {
 };
 
 template <>
+struct Schema<ExplainedEvent> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_EXPLAINED_EVENT_KIND, "kind", required, &ExplainedEvent::kind},
+        Field{PZ_A_EXPLAINED_EVENT_HOST, "host", optional, &ExplainedEvent::host},
+        Field{PZ_A_EXPLAINED_EVENT_ADDRESS, "address", optional, &ExplainedEvent::address},
+        Field{PZ_A_EXPLAINED_EVENT_NEXT, "next", required, &ExplainedEvent::next},
+    };
+};
+
+template <>
 struct Schema<Wake> {
     static constexpr std::uint16_t message = PZ_MSG_WAKE;
     static constexpr std::tuple fields{
@@ -246,6 +266,27 @@ struct Schema<Wake> {
         Field{PZ_A_WAKE_LOG_DELIVERED, "delivered", optional, &Wake::delivered},
         Field{PZ_A_WAKE_LOG_DELIVERED_AFTER_US, "delivered-after-us", optional, &Wake::delivered_after_us},
         Field{PZ_A_WAKE_LOG_DROPPED, "dropped", optional, &Wake::dropped},
+    };
+};
+
+template <>
+struct Schema<Explanation> {
+    static constexpr std::uint16_t message = PZ_MSG_EXPLANATION;
+    static constexpr std::tuple fields{
+        Field{PZ_A_EXPLANATION_VERDICT, "verdict", required, &Explanation::verdict},
+        Field{PZ_A_EXPLANATION_REASON, "reason", required, &Explanation::reason},
+        Field{PZ_A_EXPLANATION_SENTENCE, "sentence", required, &Explanation::sentence},
+        Field{PZ_A_EXPLANATION_INTERFACE, "interface", required, &Explanation::interface},
+        Field{PZ_A_EXPLANATION_VLAN, "vlan", optional, &Explanation::vlan},
+        Field{PZ_A_EXPLANATION_SEGMENT, "segment", optional, &Explanation::segment},
+        Field{PZ_A_EXPLANATION_HOST, "host", optional, &Explanation::host},
+        Field{PZ_A_EXPLANATION_HOST_STATE, "host-state", optional, &Explanation::host_state},
+        Field{PZ_A_EXPLANATION_SENDER, "sender", optional, &Explanation::sender},
+        Field{PZ_A_EXPLANATION_SENDER_STATE, "sender-state", optional, &Explanation::sender_state},
+        Field{PZ_A_EXPLANATION_SIGN, "sign", optional, &Explanation::sign},
+        Field{PZ_A_EXPLANATION_RULE, "rule", optional, &Explanation::rule},
+        Field{PZ_A_EXPLANATION_EVENT, "event", repeated, &Explanation::events},
+        Field{PZ_A_EXPLANATION_REPLY, "reply", optional, &Explanation::reply},
     };
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "hosts/record.h"
+#include "net/frame.h"
 
 namespace pz::control {
 
@@ -70,10 +71,10 @@ struct Counter {
     bool operator==(const Counter&) const = default;
 };
 
-/// Bytes of any number.
-struct Blob {
-    std::vector<std::uint8_t> bytes;
-    bool operator==(const Blob&) const = default;
+/// A frame, from the destination MAC on; of a captured one maybe only the beginning.
+struct Frame {
+    Bytes bytes;
+    bool operator==(const Frame&) const = default;
 };
 
 /// Something that happened: one line of the log, one message to each follower.
@@ -116,7 +117,7 @@ struct Wake {
     std::string rule = {};
     std::string decided_by = {};
     std::string packet = {}; // in one line
-    Blob frame = {};
+    Frame frame = {};
     std::uint32_t frame_length = 0;
     std::uint32_t count = 1;
     std::optional<std::uint64_t> magic_after_us = std::nullopt;
@@ -129,6 +130,43 @@ struct Wake {
 };
 
 class Journal;
+
+/// A frame that might come in.
+struct ExplainRequest {
+    std::string interface; // empty = the only one served
+    Frame frame;
+    bool operator==(const ExplainRequest&) const = default;
+};
+
+enum class FrameVerdict : std::uint8_t { pass, drop, answer };
+
+/// An event that the kernel would hand to the daemon.
+struct ExplainedEvent {
+    std::string kind; // "trigger", "release", ...
+    std::optional<std::string> host = std::nullopt;
+    std::optional<IpAddress> address = std::nullopt;
+    std::string next; // what the daemon would do, in a sentence
+    bool operator==(const ExplainedEvent&) const = default;
+};
+
+/// What would happen to a frame.
+struct Explanation {
+    FrameVerdict verdict = FrameVerdict::pass;
+    std::string reason;
+    std::string sentence;
+    std::string interface;
+    VlanTags vlan = {};
+    std::uint32_t segment = PZ_NO_SEGMENT;
+    std::optional<std::string> host = std::nullopt; // who it is for, or whose address it claims
+    std::optional<HostState> host_state = std::nullopt;
+    std::optional<std::string> sender = std::nullopt; // the host that sent it
+    std::optional<HostState> sender_state = std::nullopt;
+    std::optional<std::string> sign = std::nullopt; // which sign of the sender's life it is
+    std::optional<std::string> rule = std::nullopt; // of `host`, that decided
+    std::vector<ExplainedEvent> events = {};
+    std::optional<Frame> reply = std::nullopt;
+    bool operator==(const Explanation&) const = default;
+};
 
 /// Whether an acknowledged change survives a restart.
 enum class Durable : bool { no, yes };
@@ -158,6 +196,8 @@ public:
     virtual Result<std::vector<Wake>> wakes(std::string_view name) = 0;
     /// What happened lately.  The protocol adds requests to it.
     virtual Journal& journal() = 0;
+    /// What would happen to a frame that comes in.  Nothing changes.  Errors name the field: `interface` or `frame`.
+    virtual Result<Explanation> explain(const ExplainRequest& request) = 0;
     /// Takes proxzzy off every interface and stops the daemon.  Stops by posting to the loop: the answer to this call
     /// is sent before anything posted runs.
     virtual Result<> detach() = 0;

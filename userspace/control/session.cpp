@@ -37,6 +37,7 @@ constexpr std::array commands{
     Command{PZ_MSG_DETACH, "detach", 0, false, true},
     Command{PZ_MSG_EVENTS_GET, "events", NLM_F_DUMP, false, false},
     Command{PZ_MSG_WAKES_GET, "wakes", NLM_F_DUMP, false, false},
+    Command{PZ_MSG_EXPLAIN, "explain", 0, false, false},
 };
 
 Decoded<> check_flags(std::uint16_t flags, std::uint16_t allowed) {
@@ -73,9 +74,10 @@ Header answer_header(const nlmsghdr& request, std::uint16_t type, std::uint16_t 
     return {type, flags, request.nlmsg_seq, request.nlmsg_pid};
 }
 
-/// A refusal by the service, at the attribute of `request` that it names.
+/// A refusal by the service, at the attribute of `request`, a T, that it names.
+template <class T = HostConfig>
 std::unexpected<Refusal> blame(Error error, const Received& request) {
-    const auto offset = find_attribute(request, error.field);
+    const auto offset = find_attribute<T>(request, error.field);
     return refuse(std::move(error), offset);
 }
 
@@ -223,6 +225,8 @@ Decoded<Acknowledgement> Session::dispatch(const Received& request) {
         return events(request);
     case PZ_MSG_WAKES_GET:
         return wakes(request);
+    case PZ_MSG_EXPLAIN:
+        return explain(request);
     default: // PZ_MSG_DETACH
         PZ_TRY(decode<Nothing>(request));
         if (auto result = service_.detach(); !result)
@@ -399,6 +403,14 @@ Decoded<Acknowledgement> Session::host_change(const Received& request,
     if (!durable)
         return blame(std::move(durable.error()), request);
     return Acknowledgement{.message = {}, .durable = *durable};
+}
+
+Decoded<Acknowledgement> Session::explain(const Received& request) {
+    const ExplainRequest question = PZ_TRY(decode<ExplainRequest>(request));
+    auto explanation = service_.explain(question);
+    if (!explanation)
+        return blame<ExplainRequest>(std::move(explanation.error()), request);
+    return answer(request, *explanation);
 }
 
 } // namespace pz::control

@@ -69,6 +69,7 @@ private:
     Decoded<Acknowledgement> host_change(const Received& request, Result<Durable> (Service::*change)(std::string_view));
     Decoded<Acknowledgement> events(const Received& request);
     Decoded<Acknowledgement> wakes(const Received& request);
+    Decoded<Acknowledgement> explain(const Received& request);
     Result<Durable> apply(HostConfig config, std::uint16_t flags);
     std::optional<Message> next_event(Stream& stream);
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -18,6 +17,7 @@
 #include <spdlog/fmt/ranges.h>
 
 #include "control/schema.h"
+#include "ctl/number.h"
 #include "fastpath/attach.h"
 
 namespace pz::ctl {
@@ -43,6 +43,7 @@ constexpr std::array forms{
     Form{"status", Verb::status, false, "the daemon and its interfaces"},
     Form{"capabilities", Verb::capabilities, false, "what this proxy can do"},
     Form{"stats", Verb::stats, false, "frames counted by reason"},
+    Form{"explain", Verb::explain, false, "what would happen to a frame that comes in, and why"},
     Form{"detach", Verb::detach, false, "take proxzzy off every interface and stop the daemon"},
     Form{"events", Verb::events, false, "what happened lately, and what happens"},
     Form{"why", Verb::why, true, "what woke the host lately, and what did not"},
@@ -94,6 +95,8 @@ po::options_description options_of(Verb verb) {
     if (verb == Verb::stats)
         options.add_options()("watch", po::value<Text>()->value_name("SECONDS")->implicit_value("1"),
                               "again and again, with rates; every second if no number is given, as in --watch=5");
+    if (verb == Verb::explain)
+        return question_options();
     if (verb == Verb::detach)
         options.add_options()("bpffs", po::value<Text>()->value_name("DIR")->default_value(fastpath::default_bpffs),
                               "pins to remove when no daemon answers");
@@ -118,15 +121,6 @@ std::string help_text(const Form* form) {
     return out.str();
 }
 
-template <class Number>
-std::optional<Number> parse_number(std::string_view text) {
-    Number number{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end != text.data() + text.size())
-        return std::nullopt;
-    return number;
-}
-
 template <class E>
 Result<E> parse_choice(const char* option, const std::string& text) {
     const auto& names = control::enum_names<E>;
@@ -135,20 +129,6 @@ Result<E> parse_choice(const char* option, const std::string& text) {
         return fail(Errc::invalid, fmt::format("--{} {:?}: must be one of {}", option, text, fmt::join(names, ", ")),
                     option);
     return static_cast<E>(found - names.begin());
-}
-
-Result<VlanTags> parse_vlan(const std::string& text) {
-    const auto dot = text.find('.');
-    const auto outer = parse_number<std::uint16_t>(std::string_view(text).substr(0, dot));
-    const auto inner = dot == std::string::npos ? std::uint16_t{0}
-                                                : parse_number<std::uint16_t>(std::string_view(text).substr(dot + 1));
-    if (!outer || !inner || *outer == 0 || (dot != std::string::npos && *inner == 0))
-        return fail(Errc::invalid,
-                    fmt::format("--vlan {:?}: must be a VLAN id from 1 to 4094, as in 20, or two, as in "
-                                "100.20",
-                                text),
-                    "vlan");
-    return VlanTags{*outer, *inner};
 }
 
 /// The value stays out of the error: it is a password.
@@ -318,6 +298,8 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
         command.watch = PZ_TRY(parse_watch(values["watch"].as<std::string>()));
     if (form->verb == Verb::host_add)
         command.config = PZ_TRY(parse_config(words.back(), values));
+    else if (form->verb == Verb::explain)
+        command.question = PZ_TRY(parse_question(values));
     else if (form->takes_name)
         command.config.name = words.back();
     return command;
@@ -331,6 +313,20 @@ Result<Command> parse(std::span<const char* const> arguments) {
     } catch (const po::error& error) {
         return fail(Errc::invalid, error.what());
     }
+}
+
+Result<VlanTags> parse_vlan(const std::string& text) {
+    const auto dot = text.find('.');
+    const auto outer = parse_number<std::uint16_t>(std::string_view(text).substr(0, dot));
+    const auto inner = dot == std::string::npos ? std::uint16_t{0}
+                                                : parse_number<std::uint16_t>(std::string_view(text).substr(dot + 1));
+    if (!outer || !inner || *outer == 0 || (dot != std::string::npos && *inner == 0))
+        return fail(Errc::invalid,
+                    fmt::format("--vlan {:?}: must be a VLAN id from 1 to 4094, as in 20, or two, as in "
+                                "100.20",
+                                text),
+                    "vlan");
+    return VlanTags{*outer, *inner};
 }
 
 Result<WakeRule> parse_wake(const std::string& text) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "ctl/question.h"
 #include "hosts/record.h"
 
 namespace pz::ctl {
@@ -25,6 +26,7 @@ enum class Verb : std::uint8_t {
     status,
     capabilities,
     stats,
+    explain,
     detach,
     events,
     why,
@@ -36,6 +38,7 @@ struct Command {
     bool json = false;
     HostConfig config;    // `host add`: all of it; what else takes a host: the name
     bool replace = false; // `host add`
+    Question question;    // `explain`
     std::string bpffs;    // `detach`: where a daemon that is gone left its pins
     bool follow = false;  // `events`
     bool new_only = false;
@@ -47,7 +50,9 @@ struct Command {
 /// `arguments` without the program's name.  Errors name the argument, its value and what would be right.
 Result<Command> parse(std::span<const char* const> arguments);
 
-/// "tcp/22", "udp/any": what to_string() writes.
+/// "20", or "100.20" for two tags.
+Result<VlanTags> parse_vlan(const std::string& text);
+/// "tcp/22", "udp/any": what to_string() makes of a rule.
 Result<WakeRule> parse_wake(const std::string& text);
 
 } // namespace pz::ctl

@@ -5,6 +5,8 @@
 #include <type_traits>
 
 #include <boost/json/src.hpp> // all of the library: it is header-only here
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
@@ -29,11 +31,11 @@ json::value value_of(const IpAddress& ip) {
 json::value value_of(const std::array<std::uint8_t, PZ_SECUREON_LEN>&) {
     return "set";
 }
-json::value value_of(const control::Blob& blob) {
-    return json::string(fmt::format("{:02x}", fmt::join(blob.bytes, "")));
-}
 json::value value_of(const WakeRule& rule) {
     return json::string(to_string(rule));
+}
+json::value value_of(const control::Frame& frame) {
+    return json::string(fmt::format("{:02x}", fmt::join(frame.bytes, "")));
 }
 json::value value_of(std::chrono::seconds seconds) {
     return seconds.count();
@@ -78,6 +80,15 @@ json::value value_of(const T& body) {
     return object;
 }
 
+json::object value_of(const ExplainedFrame& asked) {
+    json::object object{{"frame", value_of(control::Frame{asked.frame})}};
+    if (asked.packet)
+        object["packet"] = *asked.packet;
+    json::object explanation = value_of(asked.explanation).as_object();
+    object.insert(explanation.begin(), explanation.end());
+    return object;
+}
+
 } // namespace
 
 std::string to_json(const control::Capabilities& capabilities) {
@@ -117,6 +128,17 @@ std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& 
         array.push_back(std::move(counter));
     }
     return json::serialize(json::object{{"time_ns", time_ns}, {"counters", std::move(array)}});
+}
+
+std::string to_json(const ExplainedFrame& asked) {
+    return json::serialize(value_of(asked));
+}
+
+std::string to_json(const std::vector<ExplainedFrame>& asked) {
+    json::array array;
+    for (const auto& each : asked)
+        array.push_back(value_of(each));
+    return json::serialize(array);
 }
 
 std::string flag_to_json(const char* name, bool value) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control/schema.h"
+#include "ctl/table.h"
 
 namespace pz::ctl {
 
@@ -21,6 +22,9 @@ std::string to_json(const std::string& host, const std::vector<control::Wake>& w
 /// {"time_ns": ..., "counters": [...]}, each with "rate", in frames a second.
 std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& counters,
                     const std::vector<double>& rates);
+/// The explanation, and "frame": the frame in hexadecimal digits.
+std::string to_json(const ExplainedFrame& asked);
+std::string to_json(const std::vector<ExplainedFrame>& asked);
 /// {"counters": [...]}
 std::string to_json(const std::vector<control::Counter>& counters);
 /// {"NAME": VALUE}

@@ -12,6 +12,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "control/client.h"
+#include "ctl/explain.h"
 #include "ctl/json.h"
 #include "ctl/pcap.h"
 #include "ctl/table.h"
@@ -171,6 +172,8 @@ Result<std::string> run(const Command& command, const Print& print) {
         if (command.watch)
             return watch(command, *command.watch, client, print);
         return show_all<Counter>(command, client, PZ_MSG_STATS_GET);
+    case Verb::explain:
+        return explain(command.question, command.json, client);
     case Verb::detach:
         return detach(command, client);
     case Verb::help:

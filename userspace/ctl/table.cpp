@@ -9,7 +9,7 @@
 
 #include "control/journal.h"
 #include "control/schema.h"
-#include "ctl/command.h"
+#include "net/describe.h"
 
 namespace pz::ctl {
 
@@ -51,13 +51,17 @@ const char* name_of(E value) {
     return control::enum_names<E>.at(static_cast<std::size_t>(value));
 }
 
-std::string place(const HostConfig& config) {
-    std::string text = config.interface.empty() ? "(the only one)" : config.interface;
-    if (config.vlan.outer != 0)
-        text += fmt::format(" vlan {}", config.vlan.outer);
-    if (config.vlan.inner != 0)
-        text += fmt::format(".{}", config.vlan.inner);
+std::string place(const std::string& interface, VlanTags vlan) {
+    std::string text = interface.empty() ? "(the only one)" : interface;
+    if (vlan.outer != 0)
+        text += fmt::format(" vlan {}", vlan.outer);
+    if (vlan.inner != 0)
+        text += fmt::format(".{}", vlan.inner);
     return text;
+}
+
+std::string host_in(const std::string& name, std::optional<HostState> state) {
+    return state ? fmt::format("{}, {}", name, name_of(*state)) : name;
 }
 
 } // namespace
@@ -88,7 +92,7 @@ std::string to_text(const control::HostStatus& host) {
     std::vector<Row> rows{{"name", config.name},
                           {"state", fmt::format("{} for {}{}{}", name_of(host.state), duration(host.since_ms),
                                                 host.since_reason.empty() ? "" : ": ", host.since_reason)},
-                          {"interface", place(config)}};
+                          {"interface", place(config.interface, config.vlan)}};
     for (const auto& mac : config.macs)
         rows.push_back({"mac", mac.to_string()});
     for (const auto& address : config.addresses)
@@ -194,6 +198,38 @@ std::string to_text(const std::vector<control::Counter>& counters, const std::ve
         if (counters[i].value > 0)
             rows.push_back({counters[i].name, fmt::format("{}", counters[i].value), fmt::format("{:.1f}", rates[i]),
                             counters[i].sentence});
+    return align(rows);
+}
+
+std::string to_text(const ExplainedFrame& asked) {
+    const control::Explanation& explanation = asked.explanation;
+    std::vector<Row> rows;
+    if (asked.packet)
+        rows.push_back({"packet", fmt::format("{}", *asked.packet)});
+    rows.push_back({"frame", describe(asked.frame)});
+    rows.push_back({"on", place(explanation.interface, explanation.vlan)});
+    rows.push_back({"verdict", name_of(explanation.verdict)});
+    rows.push_back({"reason", fmt::format("{}: {}", explanation.reason, explanation.sentence)});
+    if (explanation.host)
+        rows.push_back({"host", host_in(*explanation.host, explanation.host_state)});
+    if (explanation.sender)
+        rows.push_back({"sender", fmt::format("{}{}", host_in(*explanation.sender, explanation.sender_state),
+                                              explanation.sign ? fmt::format(" ({})", *explanation.sign) : "")});
+    if (explanation.rule)
+        rows.push_back({"rule", *explanation.rule});
+    for (const auto& event : explanation.events) {
+        rows.push_back({"event", fmt::format("{}{}{}", event.kind, event.host ? ": " + *event.host : "",
+                                             event.address ? ", " + event.address->to_string() : "")});
+        rows.push_back({"next", event.next});
+    }
+    if (explanation.reply) {
+        rows.push_back({"reply", describe(explanation.reply->bytes)});
+        const ByteView bytes = explanation.reply->bytes;
+        for (std::size_t at = 0; at < bytes.size(); at += 16)
+            rows.push_back(
+                {"", fmt::format("{:04x}  {:02x}", at,
+                                 fmt::join(bytes.subspan(at, std::min<std::size_t>(16, bytes.size() - at)), " "))});
+    }
     return align(rows);
 }
 

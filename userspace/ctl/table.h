@@ -9,6 +9,13 @@
 
 namespace pz::ctl {
 
+/// A frame and what would happen to it.
+struct ExplainedFrame {
+    std::optional<std::size_t> packet = std::nullopt; // its number in a capture file
+    Bytes frame;
+    control::Explanation explanation;
+};
+
 std::string to_text(const control::Capabilities& capabilities);
 std::string to_text(const control::DaemonStatus& status);
 std::string to_text(const control::HostStatus& host);
@@ -21,5 +28,6 @@ std::string to_text(const std::string& host, const std::vector<control::Wake>& w
 std::string to_text(const std::vector<control::Counter>& counters, const std::vector<double>& rates);
 /// "2026-11-21 13:29:01.123", local time.
 std::string to_text(std::uint64_t time_ns);
+std::string to_text(const ExplainedFrame& asked);
 
 } // namespace pz::ctl

@@ -10,6 +10,7 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/explain.h"
 #include "net/describe.h"
 
 namespace pz {
@@ -282,6 +283,20 @@ Result<control::Durable> Daemon::host_release(std::string_view name) {
 
 Result<control::Durable> Daemon::host_wake(std::string_view name) {
     return apply_request(table_.request_wake(name, now()));
+}
+
+Result<control::Explanation> Daemon::explain(const control::ExplainRequest& request) {
+    const ByteView frame = request.frame.bytes;
+    const Port* port = PZ_TRY(segments_->port(request.interface));
+    const auto verdict = PZ_TRY(fastpath_->explain(port->link.ifindex, frame));
+    const auto parsed = parse_frame(frame);
+    const SegmentId segment = segments_->find(*port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid});
+    auto explanation = pz::explain(verdict, frame, segment, table_, [this](HostId host, std::uint32_t generation) {
+        const auto found = seen_.find(host);
+        return found != seen_.end() && found->second.nic_answers == generation;
+    });
+    explanation.interface = port->link.name;
+    return explanation;
 }
 
 Result<> Daemon::detach() {

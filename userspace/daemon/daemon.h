@@ -60,6 +60,7 @@ public:
     Result<control::Durable> host_wake(std::string_view name) override;
     Result<std::vector<control::Wake>> wakes(std::string_view name) override;
     control::Journal& journal() override { return journal_; }
+    Result<control::Explanation> explain(const control::ExplainRequest& request) override;
     Result<> detach() override;
 
 private:

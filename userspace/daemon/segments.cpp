@@ -29,7 +29,7 @@ Result<> Segments::serve(const Link& link) {
     return {};
 }
 
-Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan) {
+Result<Port*> Segments::port(const std::string& interface) {
     if (interface.empty() && ports_.size() > 1)
         return fail(Errc::invalid, "interface is missing: several are served, so name the one that the host is on",
                     "interface");
@@ -41,6 +41,11 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
             served += (served.empty() ? "" : ", ") + candidate.link.name;
         return fail(Errc::not_found, fmt::format("interface '{}' is not served: {}", interface, served), "interface");
     }
+    return &*port;
+}
+
+Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan) {
+    Port* const port = PZ_TRY(this->port(interface));
     if (vlan != VlanTags{} && !port->tags_visible)
         return fail(Errc::unsupported,
                     fmt::format("vlan {} cannot be served on {}: its rx-vlan-offload cannot be switched off",
@@ -55,13 +60,18 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
         by_key_.erase(known);
         return std::unexpected(written.error());
     }
-    segments_[next_id_] = {.id = next_id_, .port = &*port, .tags = {.outer = vlan.outer, .inner = vlan.inner}};
+    segments_[next_id_] = {.id = next_id_, .port = port, .tags = {.outer = vlan.outer, .inner = vlan.inner}};
     return next_id_++;
 }
 
 const Segment* Segments::find(SegmentId id) const {
     const auto found = segments_.find(id);
     return found == segments_.end() ? nullptr : &found->second;
+}
+
+SegmentId Segments::find(const Port& port, VlanTags vlan) const {
+    const auto found = by_key_.find({port.link.name, vlan});
+    return found == by_key_.end() ? PZ_NO_SEGMENT : found->second;
 }
 
 } // namespace pz

@@ -46,7 +46,11 @@ public:
     /// The segment of a configuration; made on first use.  `interface` may be empty if only one is served.
     /// Errors name the field: `interface` or `vlan`.
     Result<SegmentId> resolve(const std::string& interface, VlanTags vlan);
+    /// The served interface of that name; `interface` may be empty if only one is served.
+    Result<Port*> port(const std::string& interface);
     [[nodiscard]] const Segment* find(SegmentId id) const;
+    /// The segment that frames with these tags belong to; PZ_NO_SEGMENT if there is none.
+    [[nodiscard]] SegmentId find(const Port& port, VlanTags vlan) const;
     [[nodiscard]] const std::deque<Port>& ports() const { return ports_; }
 
 private:

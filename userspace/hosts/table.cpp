@@ -8,6 +8,7 @@
 #include <spdlog/fmt/fmt.h>
 
 namespace pz {
+
 namespace {
 
 using Kind = Effect::Kind;
@@ -44,11 +45,6 @@ bool contains(const std::vector<IpAddress>& list, const IpAddress& ip) {
 
 bool is_configured(const Host& host, const IpAddress& ip) {
     return std::ranges::find(host.config.addresses, ip, &HostAddress::ip) != host.config.addresses.end();
-}
-
-/// Whether packets to `ip` may wait for the host.
-bool is_served(const Host& host, const IpAddress& ip) {
-    return is_configured(host, ip) && !contains(host.expired, ip);
 }
 
 /// Awake, but held packets wait for their address, so the kernel still watches the owner.
@@ -178,6 +174,10 @@ std::string_view name_of(pz_sign sign) {
     return "frame";
 }
 
+bool is_served(const Host& host, const IpAddress& ip) {
+    return is_configured(host, ip) && !contains(host.expired, ip);
+}
+
 Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
     PZ_TRY(validate(config));
     if (segment == PZ_NO_SEGMENT)
@@ -253,6 +253,12 @@ const Host* PresenceTable::find(std::string_view name) const {
 const Host* PresenceTable::get(HostId id) const {
     const auto found = hosts_.find(id);
     return found == hosts_.end() ? nullptr : &found->second;
+}
+
+const Host* PresenceTable::find(SegmentId segment, const IpAddress& ip) const {
+    const auto& index = ip.is_v4() ? by_address4_ : by_address6_;
+    const auto found = index.find({segment, ip});
+    return found == index.end() ? nullptr : get(found->second);
 }
 
 std::vector<std::string> PresenceTable::names() const {

@@ -109,6 +109,11 @@ struct Host {
     std::optional<Instant> due;     // when tick() looks at the host next
 };
 
+/// "ARP request", "duplicate address detection", ...
+std::string_view name_of(pz_sign sign);
+/// Whether packets to `ip` may wait for the host: it is one of its addresses, and has not expired.
+bool is_served(const Host& host, const IpAddress& ip);
+
 class PresenceTable {
 public:
     explicit PresenceTable(TableOptions options) : options_(std::move(options)) {}
@@ -121,6 +126,7 @@ public:
     Result<Effects> remove(std::string_view name);
 
     [[nodiscard]] const Host* find(std::string_view name) const;
+    [[nodiscard]] const Host* find(SegmentId segment, const IpAddress& ip) const;
     [[nodiscard]] const Host* get(HostId id) const;
     [[nodiscard]] std::vector<std::string> names() const;
     [[nodiscard]] std::size_t size() const { return hosts_.size(); }

@@ -144,7 +144,8 @@ std::string describe(const ParsedFrame& parsed, ByteView frame) {
     case L3::ipv6:
         return fmt::format("{}, {}", text, describe_ip(parsed, frame));
     case L3::magic:
-        return text + "," + magic_target(frame.subspan(std::min<std::size_t>(parsed.l3_offset, frame.size())));
+        return text + ", EtherType 0x0842" +
+               magic_target(frame.subspan(std::min<std::size_t>(parsed.l3_offset, frame.size())));
     case L3::other:
         break;
     }

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/explain.h"
+
+#include <linux/bpf.h>
+#include <netinet/icmp6.h>
+#include <netinet/if_ether.h>
+
+#include <algorithm>
+#include <array>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "daemon/trigger_thread.h"
+#include "fastpath/fastpath.h"
+
+namespace pz {
+
+namespace {
+
+/// The host that the kernel means, unless it left that stay in proxy care meanwhile.
+const Host* find(const PresenceTable& table, const pz_party& party) {
+    const Host* host = party.generation == 0 ? nullptr : table.get(party.host);
+    return host != nullptr && host->generation == party.generation ? host : nullptr;
+}
+
+/// The address that a frame is about: what ARP and Neighbour Discovery ask for, else where a packet goes.
+std::optional<IpAddress> address_meant(ByteView frame, const ParsedFrame& parsed) {
+    const auto at = [&](std::size_t offset, std::size_t size) -> std::optional<IpAddress> {
+        if (offset > frame.size() || frame.size() - offset < size)
+            return std::nullopt;
+        return IpAddress::from_bytes(frame.subspan(offset, size));
+    };
+    if (parsed.status != ParseStatus::ok)
+        return std::nullopt;
+    if (parsed.l3 == L3::arp)
+        return at(parsed.l3_offset + offsetof(ether_arp, arp_tpa), 4);
+    if (parsed.l3 == L3::ipv6 && parsed.protocol == IPPROTO_ICMPV6 && parsed.l4_length >= sizeof(nd_neighbor_solicit) &&
+        frame[parsed.l4_offset] == ND_NEIGHBOR_SOLICIT)
+        return at(parsed.l4_offset + offsetof(nd_neighbor_solicit, nd_ns_target), 16);
+    if (parsed.l3 == L3::ipv4 || parsed.l3 == L3::ipv6)
+        return parsed.ip_destination;
+    return std::nullopt;
+}
+
+/// What of the host's configuration decided, if any of it did.
+std::optional<std::string> rule_that_decided(const pz_explanation& found, const Host& host) {
+    if (found.rule.action != 0)
+        return to_string(WakeRule{.protocol = found.rule.protocol, .port = found.rule.port});
+    switch (found.reason) {
+    case PZ_REASON_TRIGGER_MAGIC:
+    case PZ_REASON_MAGIC_REPEATS:
+    case PZ_REASON_MAGIC_PASSWORD:
+        return "magic";
+    case PZ_REASON_TRIGGER_ECHO:
+    case PZ_REASON_ECHO_ANSWERED:
+    case PZ_REASON_ECHO_IGNORED:
+        return fmt::format("echo {}", host.config.echo == EchoMode::answer   ? "answer"
+                                      : host.config.echo == EchoMode::ignore ? "ignore"
+                                                                             : "wake");
+    default:
+        return std::nullopt;
+    }
+}
+
+std::string all_rules(const HostConfig& config) {
+    if (config.wake.empty())
+        return "tcp/any";
+    std::string rules;
+    for (const auto& rule : config.wake)
+        rules += (rules.empty() ? "" : ", ") + to_string(rule);
+    return rules;
+}
+
+/// As the trigger thread and PresenceTable::on_trigger() do.
+std::string after_trigger(const pz_event& event, const Host& host) {
+    const std::string& name = host.config.name;
+    const auto address = event_address(event);
+    std::string packet;
+    if (event.reason == PZ_REASON_TRIGGER_MAGIC || !address)
+        packet.clear(); // it has done its work
+    else if (event.frame_captured == 0)
+        packet = "the packet is too long to be held, and dropped";
+    else if (is_served(host, *address))
+        packet = fmt::format("holds the packet until {} is back with {}", name, address->to_string());
+    else
+        packet = fmt::format("drops the packet: {} has expired", address->to_string());
+    if (host.state == HostState::asleep)
+        return fmt::format("wakes {} by Magic Packets{}{}", name, packet.empty() ? "" : "; ", packet);
+    return fmt::format("{} is already {}{}{}", name, to_string(host.state), packet.empty() ? "" : ": ", packet);
+}
+
+/// As Daemon::on_notice() and PresenceTable::on_owner() do.
+std::string after_owner(const pz_event& event, const Host& host, const NicAnswers& nic_answers) {
+    const std::string& name = host.config.name;
+    const bool reply = event.detail == PZ_SIGN_REPLY;
+    if (reply && nic_answers(host.id, host.generation))
+        return fmt::format("nothing: the NIC of {} answers by itself, which proves nothing", name);
+    if (host.state == HostState::awake)
+        return fmt::format("delivers what is held for {}, if anything", name);
+    const auto address = event_address(event);
+    if (reply && (host.state != HostState::waking || !address || !is_served(host, *address)))
+        return fmt::format("nothing: {} is {}, and its reply proves nothing", name, to_string(host.state));
+    return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
+}
+
+std::string after(const pz_event& event, const Host* host, const NicAnswers& nic_answers) {
+    if (host == nullptr)
+        return "nothing: the host has left proxy care";
+    switch (event.kind) {
+    case PZ_EVENT_TRIGGER:
+        return after_trigger(event, *host);
+    case PZ_EVENT_RELEASE:
+    case PZ_EVENT_PROOF:
+        return after_owner(event, *host, nic_answers);
+    case PZ_EVENT_CONFLICT:
+        return fmt::format("reports the conflict; {} stays {}", host->config.name, to_string(host->state));
+    default: // PZ_EVENT_NIC_ANSWERS
+        return fmt::format("remembers that the NIC of {} answers by itself", host->config.name);
+    }
+}
+
+std::string_view name_of(pz_event_kind kind) {
+    constexpr std::array<std::string_view, 6> names{"", "trigger", "release", "proof", "conflict", "nic-answers"};
+    return names.at(kind);
+}
+
+control::FrameVerdict verdict_of(std::uint32_t action) {
+    if (action == XDP_TX)
+        return control::FrameVerdict::answer;
+    return action == XDP_DROP ? control::FrameVerdict::drop : control::FrameVerdict::pass;
+}
+
+} // namespace
+
+control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, SegmentId segment,
+                             const PresenceTable& table, const NicAnswers& nic_answers) {
+    const pz_explanation& found = verdict.found;
+    const auto parsed = parse_frame(frame);
+    control::Explanation explanation;
+    explanation.verdict = verdict_of(verdict.action);
+    explanation.reason = fastpath::reason_name(found.reason);
+    explanation.sentence = fastpath::reason_sentence(found.reason);
+    explanation.vlan = {.outer = parsed.outer_vid, .inner = parsed.inner_vid};
+    explanation.segment = found.segment;
+    if (verdict.action == XDP_TX)
+        explanation.reply = control::Frame{verdict.frame};
+
+    const Host* target = find(table, found.target);
+    if (target != nullptr) {
+        explanation.rule = rule_that_decided(found, *target);
+        if (found.reason == PZ_REASON_PORT_CLOSED)
+            explanation.sentence += fmt::format("; {} wakes for {}", target->config.name, all_rules(target->config));
+    } else if (const auto address = address_meant(frame, parsed)) {
+        target = table.find(segment, *address); // the kernel knows only the addresses that it answers for
+    }
+    if (target != nullptr) {
+        explanation.host = target->config.name;
+        explanation.host_state = target->state;
+    }
+    if (const Host* sender = find(table, found.sender)) {
+        explanation.sender = sender->config.name;
+        explanation.sender_state = sender->state;
+        if (found.sign != PZ_SIGN_NONE)
+            explanation.sign = name_of(static_cast<pz_sign>(found.sign));
+    }
+    for (const auto& event : found.events) {
+        if (event.kind == 0)
+            continue;
+        const Host* host = find(table, {.host = event.host, .generation = event.generation});
+        explanation.events.push_back({.kind = std::string(name_of(static_cast<pz_event_kind>(event.kind))),
+                                      .host = host == nullptr ? std::nullopt : std::optional(host->config.name),
+                                      .address = event_address(event),
+                                      .next = after(event, host, nic_answers)});
+    }
+    return explanation;
+}
+
+} // namespace pz
