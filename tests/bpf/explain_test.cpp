@@ -24,7 +24,8 @@ using Events = std::array<std::optional<std::string>, PZ_SLOT_COUNT>;
 
 void add(Events& events, pz_event event) {
     event.time_ns = 0;
-    const bool of_target = event.kind == PZ_EVENT_TRIGGER || event.kind == PZ_EVENT_CONFLICT;
+    const bool of_target =
+        event.kind == PZ_EVENT_TRIGGER || event.kind == PZ_EVENT_CONFLICT || event.kind == PZ_EVENT_NON_WAKE;
     auto& slot = events.at(of_target ? PZ_SLOT_TARGET : PZ_SLOT_SENDER);
     EXPECT_FALSE(slot) << "two events of one slot";
     slot = std::string(reinterpret_cast<const char*>(&event), sizeof event);
@@ -80,7 +81,7 @@ protected:
             if (event.kind != 0)
                 add(said, event);
         Events sent;
-        for (const auto* ring : {&real.triggers, &real.overheard})
+        for (const auto* ring : {&real.triggers, &real.overheard, &real.non_wakes})
             for (const auto& event : *ring)
                 add(sent, event.header);
         EXPECT_EQ(said == sent, true) << note();

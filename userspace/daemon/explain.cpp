@@ -114,13 +114,17 @@ std::string after(const pz_event& event, const Host* host, const NicAnswers& nic
         return after_owner(event, *host, nic_answers);
     case PZ_EVENT_CONFLICT:
         return fmt::format("reports the conflict; {} stays {}", host->config.name, to_string(host->state));
+    case PZ_EVENT_NON_WAKE:
+        return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
+                           host->config.name);
     default: // PZ_EVENT_NIC_ANSWERS
         return fmt::format("remembers that the NIC of {} answers by itself", host->config.name);
     }
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 6> names{"", "trigger", "release", "proof", "conflict", "nic-answers"};
+    constexpr std::array<std::string_view, 7> names{"",         "trigger",     "release", "proof",
+                                                    "conflict", "nic-answers", "non-wake"};
     return names.at(kind);
 }
 
