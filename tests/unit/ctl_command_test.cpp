@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "ctl/command.h"
+#include "hosts/host_options.h"
 
 namespace pz::ctl {
 namespace {

@@ -48,9 +48,9 @@ struct Field {
 template <class E>
 inline constexpr std::array<const char*, 0> enum_names{};
 template <>
-inline constexpr std::array enum_names<EchoMode>{"answer", "ignore", "wake"};
+inline constexpr auto enum_names<EchoMode> = echo_names;
 template <>
-inline constexpr std::array enum_names<Identity>{"host", "proxy"};
+inline constexpr auto enum_names<Identity> = identity_names;
 template <>
 inline constexpr std::array enum_names<HostState>{"awake", "arming", "asleep", "waking", "unreachable"};
 template <>

@@ -5,20 +5,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <optional>
 #include <sstream>
 
 #include <boost/program_options.hpp>
 #include <proxzzy/control.h>
 #include <spdlog/fmt/fmt.h>
-#include <spdlog/fmt/ranges.h>
 
-#include "control/schema.h"
-#include "ctl/number.h"
+#include "base/ini.h"
+#include "base/number.h"
 #include "fastpath/attach.h"
+#include "hosts/host_options.h"
 
 namespace pz::ctl {
 
@@ -65,26 +62,14 @@ po::options_description common_options() {
 }
 
 po::options_description options_of(Verb verb) {
+    const std::string caption = "Options of this command";
+    if (verb == Verb::host_add) {
+        auto options = host_options(caption);
+        options.add_options()("replace", "change the host if there is one of that name");
+        return options;
+    }
     using Text = std::string;
-    using Texts = std::vector<std::string>;
-    po::options_description options("Options of this command", 100);
-    if (verb == Verb::host_add)
-        options.add_options()(
-            "mac", po::value<Texts>()->value_name("MAC"),
-            "MAC address; the first one is answered with and woken, others (dock, Wi-Fi) are signs of life")(
-            "ip", po::value<Texts>()->value_name("ADDRESS"), "IPv4 or IPv6 address of the host; repeat for each")(
-            "temporary-ip", po::value<Texts>()->value_name("ADDRESS"), "temporary IPv6 address (RFC 8981)")(
-            "wake", po::value<Texts>()->value_name("PROTOCOL/PORT"),
-            "what wakes it: tcp/22, tcp/any, udp/5060; repeat for each; none given: tcp/any")(
-            "interface", po::value<Text>()->value_name("IF"), "where the host is; needed if proxzzyd serves several")(
-            "vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")(
-            "echo", po::value<Text>()->value_name("MODE"), "ping while it sleeps: answer (default), ignore or wake")(
-            "identity", po::value<Text>()->value_name("WHOSE"),
-            "MAC in answers: host or proxy; none given: as proxzzyd was started")(
-            "magic-port", po::value<Text>()->value_name("PORT"), "UDP port of Magic Packets; none given: 9")(
-            "secureon-file", po::value<Text>()->value_name("FILE"),
-            "file with the SecureOn password, as 01:23:45:67:89:ab")("replace",
-                                                                     "change the host if there is one of that name");
+    po::options_description options(caption, 100);
     if (verb == Verb::events)
         options.add_options()("follow,f", "go on with what happens from now on")(
             "new-only", "with --follow: without what happened before")("host", po::value<Text>()->value_name("NAME"),
@@ -121,83 +106,11 @@ std::string help_text(const Form* form) {
     return out.str();
 }
 
-template <class E>
-Result<E> parse_choice(const char* option, const std::string& text) {
-    const auto& names = control::enum_names<E>;
-    const auto found = std::ranges::find(names, text, [](const char* name) { return std::string_view(name); });
-    if (found == names.end())
-        return fail(Errc::invalid, fmt::format("--{} {:?}: must be one of {}", option, text, fmt::join(names, ", ")),
-                    option);
-    return static_cast<E>(found - names.begin());
-}
-
-/// The value stays out of the error: it is a password.
-Result<std::array<std::uint8_t, PZ_SECUREON_LEN>> read_secureon(const std::string& path) {
-    std::ifstream file(path);
-    if (!file)
-        return fail_errno(fmt::format("--secureon-file {:?}", path), errno);
-    std::string text;
-    file >> text;
-    const auto password = MacAddress::parse(text);
-    std::string more;
-    if (!password || file >> more)
-        return fail(Errc::invalid,
-                    fmt::format("--secureon-file {:?}: must hold six pairs of hexadecimal digits, as in "
-                                "01:23:45:67:89:ab, and nothing else",
-                                path),
-                    "secureon-file");
-    return password->bytes;
-}
-
-/// An error of `option`'s value, worded by somebody who did not know the option.
-template <class T>
-Result<T> in_option(const char* option, Result<T> result) {
-    if (!result)
-        return fail(result.error().code, fmt::format("--{} {}", option, result.error().message), option);
-    return result;
-}
-
+/// The host that the options describe.
 Result<HostConfig> parse_config(std::string name, const po::variables_map& values) {
-    const auto texts = [&](const char* option) {
-        return values.contains(option) ? values[option].as<std::vector<std::string>>() : std::vector<std::string>{};
-    };
-    const auto text = [&](const char* option) -> const std::string* {
-        return values.contains(option) ? &values[option].as<std::string>() : nullptr;
-    };
-    HostConfig config;
-    config.name = std::move(name);
-    for (const auto& mac : texts("mac"))
-        config.macs.push_back(PZ_TRY(in_option("mac", MacAddress::parse(mac))));
-    for (const auto& ip : texts("ip"))
-        config.addresses.push_back({.ip = PZ_TRY(in_option("ip", IpAddress::parse(ip)))});
-    for (const auto& ip : texts("temporary-ip"))
-        config.addresses.push_back({.ip = PZ_TRY(in_option("temporary-ip", IpAddress::parse(ip))), .temporary = true});
-    for (const auto& wake : texts("wake"))
-        config.wake.push_back(PZ_TRY(parse_wake(wake)));
-    if (const auto* interface = text("interface"))
-        config.interface = *interface;
-    if (const auto* vlan = text("vlan"))
-        config.vlan = PZ_TRY(parse_vlan(*vlan));
-    if (const auto* echo = text("echo"))
-        config.echo = PZ_TRY(parse_choice<EchoMode>("echo", *echo));
-    if (const auto* identity = text("identity"))
-        config.identity = PZ_TRY(parse_choice<Identity>("identity", *identity));
-    if (const auto* port = text("magic-port")) {
-        const auto number = parse_number<std::uint16_t>(*port);
-        if (!number || *number == 0)
-            return fail(Errc::invalid, fmt::format("--magic-port {:?}: must be a UDP port from 1 to 65535", *port),
-                        "magic-port");
-        config.magic.udp_port = *number;
-    }
-    if (const auto* path = text("secureon-file"))
-        config.magic.secureon = PZ_TRY(read_secureon(*path));
-    if (auto valid = validate(config); !valid) {
-        // the fields are called like the options
-        Error error = std::move(valid.error());
-        if (values.contains(error.field) || (!error.field.empty() && error.field != "name"))
-            error.message.insert(0, "--");
-        return std::unexpected(std::move(error));
-    }
+    auto config = read_host(std::move(name), values);
+    if (!config && !config.error().field.empty() && config.error().field != "name")
+        config.error().message.insert(0, "--"); // the fields are called like the options
     return config;
 }
 
@@ -207,13 +120,6 @@ Result<std::chrono::seconds> parse_watch(const std::string& text) {
         return fail(Errc::invalid, fmt::format("--watch {:?}: must be a number of seconds from 1 to 86400", text),
                     "watch");
     return std::chrono::seconds(*seconds);
-}
-
-std::string option_names(const po::options_description& options) {
-    std::string names;
-    for (const auto& option : options.options())
-        names += fmt::format("{}--{}", names.empty() ? "" : ", ", option->long_name());
-    return names;
 }
 
 /// The command that the words name, however many words follow.
@@ -267,7 +173,7 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
         po::options_description known = common_options();
         known.add(options_of(form->verb));
         return fail(Errc::invalid, fmt::format("{}: is not an option of `{}`, which has {}", error.get_option_name(),
-                                               form->words, option_names(known)));
+                                               form->words, option_names(known, "--")));
     }
     words = values["word"].as<std::vector<std::string>>();
     const auto given =
@@ -313,37 +219,6 @@ Result<Command> parse(std::span<const char* const> arguments) {
     } catch (const po::error& error) {
         return fail(Errc::invalid, error.what());
     }
-}
-
-Result<VlanTags> parse_vlan(const std::string& text) {
-    const auto dot = text.find('.');
-    const auto outer = parse_number<std::uint16_t>(std::string_view(text).substr(0, dot));
-    const auto inner = dot == std::string::npos ? std::uint16_t{0}
-                                                : parse_number<std::uint16_t>(std::string_view(text).substr(dot + 1));
-    if (!outer || !inner || *outer == 0 || (dot != std::string::npos && *inner == 0))
-        return fail(Errc::invalid,
-                    fmt::format("--vlan {:?}: must be a VLAN id from 1 to 4094, as in 20, or two, as in "
-                                "100.20",
-                                text),
-                    "vlan");
-    return VlanTags{*outer, *inner};
-}
-
-Result<WakeRule> parse_wake(const std::string& text) {
-    const auto slash = text.find('/');
-    const std::string_view protocol = std::string_view(text).substr(0, slash);
-    const std::string_view port = slash == std::string::npos ? "" : std::string_view(text).substr(slash + 1);
-    WakeRule rule;
-    rule.protocol = protocol == "tcp" ? IPPROTO_TCP : protocol == "udp" ? IPPROTO_UDP : 0;
-    const auto number = port == "any" ? std::uint16_t{0} : parse_number<std::uint16_t>(port);
-    if (rule.protocol == 0 || !number || (*number == 0 && port != "any"))
-        return fail(Errc::invalid,
-                    fmt::format("--wake {:?}: must be tcp or udp, a slash, and a port from 1 to 65535 or "
-                                "any, as in tcp/22 or tcp/any",
-                                text),
-                    "wake");
-    rule.port = *number;
-    return rule;
 }
 
 } // namespace pz::ctl

@@ -50,9 +50,4 @@ struct Command {
 /// `arguments` without the program's name.  Errors name the argument, its value and what would be right.
 Result<Command> parse(std::span<const char* const> arguments);
 
-/// "20", or "100.20" for two tags.
-Result<VlanTags> parse_vlan(const std::string& text);
-/// "tcp/22", "udp/any": what to_string() makes of a rule.
-Result<WakeRule> parse_wake(const std::string& text);
-
 } // namespace pz::ctl

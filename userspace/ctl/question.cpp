@@ -12,8 +12,9 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
 
+#include "base/number.h"
 #include "ctl/command.h"
-#include "ctl/number.h"
+#include "hosts/host_options.h"
 
 namespace pz::ctl {
 
@@ -224,12 +225,14 @@ Result<Question> parse_question(const po::variables_map& values) {
     for (const char* option : {"vlan", "from-mac"})
         if (whole && values.contains(option))
             return out_of_place(option, "frames that are built from words");
-    if (const auto* vlan = text("vlan"))
-        question.vlan = PZ_TRY(parse_vlan(*vlan));
-    constexpr std::uint16_t last_vid = 4094;
-    if (question.vlan && std::max(question.vlan->outer, question.vlan->inner) > last_vid)
-        return refuse("vlan", fmt::format("{:?}: must be a VLAN id from 1 to {}, as in 20, or two, as in 100.20",
-                                          *text("vlan"), last_vid));
+    if (const auto* vlan = text("vlan")) {
+        constexpr std::uint16_t last_vid = 4094;
+        const auto tags = parse_vlan(*vlan);
+        if (!tags || std::max(tags->outer, tags->inner) > last_vid)
+            return refuse("vlan", fmt::format("{:?}: must be a VLAN id from 1 to {}, as in 20, or two, as in 100.20",
+                                              *vlan, last_vid));
+        question.vlan = *tags;
+    }
     if (const auto* mac = text("from-mac")) {
         const auto parsed = MacAddress::parse(*mac);
         if (!parsed)

@@ -49,6 +49,10 @@ enum class EchoMode : std::uint8_t { answer = PZ_ECHO_ANSWER, ignore = PZ_ECHO_I
 /// Whose MAC goes into answers (design: "Whose MAC answers").
 enum class Identity : std::uint8_t { host, proxy };
 
+/// As a person writes them, from value 0 upwards.
+inline constexpr std::array echo_names{"answer", "ignore", "wake"};
+inline constexpr std::array identity_names{"host", "proxy"};
+
 /// How the host is woken.
 struct MagicOptions {
     /// UDP destination port of the second form, next to EtherType 0x0842; 9 is discard, 40000 the EMAN draft's.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbers on the command line.
+// Numbers in text.
 #pragma once
 
 #include <charconv>
 #include <optional>
 #include <string_view>
 
-namespace pz::ctl {
+namespace pz {
 
 /// The number that all of `text` is, in decimal; nullopt for anything else.
 template <class Number>
@@ -18,4 +18,4 @@ std::optional<Number> parse_number(std::string_view text) {
     return number;
 }
 
-} // namespace pz::ctl
+} // namespace pz

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host in a file: what may be in it, and what is said of what may not.
+#include "hosts/host_options.h"
+
+#include <netinet/in.h>
+
+#include <gtest/gtest.h>
+
+#include "../support/folder.h"
+
+namespace pz {
+namespace {
+
+constexpr const char* least = "mac = 00:00:5e:00:53:01\nip = 192.0.2.7\n";
+
+std::string refusal(const std::string& text, const std::string& path = "/etc/proxzzy/hosts.d/nas.conf") {
+    const auto config = parse_host_file(path, text);
+    if (config)
+        return "accepted";
+    EXPECT_TRUE(config.error().message.starts_with(path + ": ")) << config.error().message;
+    return config.error().message.substr(std::min(config.error().message.size(), path.size() + 2));
+}
+
+TEST(HostFile, HasEverythingThatTheCommandLineHas) {
+    const test::Folder folder;
+    (void)folder.write("password", "01:23:45:67:89:ab\n");
+    const auto config = parse_host_file(
+        folder.path() + "/nas.conf", "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
+                                     "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
+                                     "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
+                                     "echo = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n");
+    ASSERT_TRUE(config) << config.error().message;
+    HostConfig expected;
+    expected.name = "nas";
+    expected.macs = {{{0, 0, 0x5e, 0, 0x53, 1}}, {{0, 0, 0x5e, 0, 0x53, 2}}};
+    expected.addresses = {{.ip = *IpAddress::parse("192.0.2.7")},
+                          {.ip = *IpAddress::parse("2001:db8::7")},
+                          {.ip = *IpAddress::parse("2001:db8::8"), .temporary = true}};
+    expected.wake = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 0}};
+    expected.interface = "lan0";
+    expected.vlan = {100, 20};
+    expected.echo = EchoMode::wake;
+    expected.identity = Identity::proxy;
+    expected.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
+    EXPECT_EQ(*config, expected);
+}
+
+TEST(HostFile, TheNameIsTheFilesName) {
+    EXPECT_EQ(parse_host_file("/x/desk.upstairs.conf", least)->name, "desk.upstairs");
+    EXPECT_EQ(refusal(least, "/x/my desk.conf"),
+              "name 'my desk': must be 1 to 63 letters, digits, '.', '_' or '-', the "
+              "first a letter or digit");
+}
+
+TEST(HostFile, LineEndsOfOtherSystemsAreAccepted) {
+    EXPECT_TRUE(parse_host_file("nas.conf", "mac = 00:00:5e:00:53:01\r\nip = 192.0.2.7\r\n"));
+    EXPECT_TRUE(parse_host_file("nas.conf", "mac = 00:00:5e:00:53:01\nip = 192.0.2.7"));
+}
+
+TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
+    EXPECT_EQ(refusal(""), "mac: 0 given, a host has 1 to 8");
+    EXPECT_EQ(refusal("mac = 00:00:5e:00:53:01\n"), "ip: 0 given, a host has 1 to 64");
+    EXPECT_EQ(refusal("mac = 00:00:5e\n").substr(0, 14), "mac \"00:00:5e\"");
+    EXPECT_EQ(refusal(least + std::string("wake = tcp\n")),
+              "wake \"tcp\": must be tcp or udp, a slash, and a port from 1 to 65535 or any, as in tcp/22 or tcp/any");
+    EXPECT_EQ(refusal(least + std::string("vlan = 5000\n")), "vlan 5000: must be 1 to 4094, or 0 for none");
+    EXPECT_EQ(refusal(least + std::string("echo = loud\n")), "echo \"loud\": must be one of answer, ignore, wake");
+    EXPECT_EQ(refusal(least + std::string("echo = answer\necho = wake\n")),
+              "option 'echo' cannot be specified more than once");
+    EXPECT_EQ(refusal(least + std::string("secureon-file = gone\n")),
+              "secureon-file \"/etc/proxzzy/hosts.d/gone\": No such file or directory");
+    EXPECT_EQ(refusal(least + std::string("replace = 1\n")),
+              "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, interface, vlan, echo, "
+              "identity, magic-port, secureon-file");
+    EXPECT_EQ(refusal(least + std::string("asleep\n")), "line \"asleep\": must be KEY = VALUE");
+}
+
+TEST(HostFile, APasswordThatIsWrongIsNotShown) {
+    const test::Folder folder;
+    (void)folder.write("password", "geheim\n");
+    const std::string said = refusal(least + std::string("secureon-file = password\n"), folder.path() + "/nas.conf");
+    EXPECT_EQ(said, "secureon-file \"" + folder.path() +
+                        "/password\": must hold six pairs of hexadecimal digits, as in 01:23:45:67:89:ab, and nothing "
+                        "else");
+}
+
+} // namespace
+} // namespace pz

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/ini.h"
+
+#include <fcntl.h>
+
+#include <array>
+#include <cerrno>
+#include <sstream>
+
+#include <boost/program_options.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include "base/fd.h"
+
+namespace pz {
+
+namespace po = boost::program_options;
+
+Result<std::string> read_file(const std::string& path) {
+    constexpr std::size_t largest = 1U << 20;
+    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file)
+        return errno == ENOENT ? fail(Errc::not_found, path + ": there is no such file") : fail_errno(path, errno);
+    std::string text;
+    std::array<char, 16'384> part{};
+    for (;;) {
+        const auto size = ::read(file.get(), part.data(), part.size());
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0)
+            return fail_errno(path, errno);
+        if (size == 0)
+            return text;
+        text.append(part.data(), static_cast<std::size_t>(size));
+        if (text.size() > largest)
+            return fail(Errc::limit, fmt::format("{}: is longer than {} bytes", path, largest));
+    }
+}
+
+Result<po::basic_parsed_options<char>> parse_ini(const std::string& path, const std::string& text,
+                                                 const po::options_description& options) {
+    std::istringstream lines(text);
+    try { // Boost.Program_options reports by exception
+        return po::parse_config_file(lines, options);
+    } catch (const po::unknown_option& error) {
+        return fail(Errc::invalid, fmt::format("{}: key {:?}: is unknown, must be one of {}", path,
+                                               error.get_option_name(), option_names(options, "")));
+    } catch (const po::invalid_config_file_syntax& error) {
+        return fail(Errc::invalid, fmt::format("{}: line {:?}: must be KEY = VALUE", path, error.tokens()));
+    } catch (const po::error& error) {
+        return fail(Errc::invalid, fmt::format("{}: {}", path, error.what()));
+    }
+}
+
+std::string option_names(const po::options_description& options, const char* prefix) {
+    std::string names;
+    for (const auto& option : options.options())
+        names += fmt::format("{}{}{}", names.empty() ? "" : ", ", prefix, option->long_name());
+    return names;
+}
+
+} // namespace pz

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hosts/host_options.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+
+#include <boost/program_options.hpp>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
+
+#include "base/ini.h"
+#include "base/number.h"
+
+namespace pz {
+
+namespace po = boost::program_options;
+
+namespace {
+
+template <class E, std::size_t size>
+Result<E> parse_choice(const char* option, const std::array<const char*, size>& names, const std::string& text) {
+    const auto found = std::ranges::find(names, text, [](const char* name) { return std::string_view(name); });
+    if (found == names.end())
+        return fail(Errc::invalid, fmt::format("{} {:?}: must be one of {}", option, text, fmt::join(names, ", ")),
+                    option);
+    return static_cast<E>(found - names.begin());
+}
+
+/// The value stays out of the error: it is a password.
+Result<std::array<std::uint8_t, PZ_SECUREON_LEN>> read_secureon(const std::filesystem::path& path) {
+    constexpr const char* option = "secureon-file";
+    std::ifstream file(path);
+    if (!file) {
+        Error error = fail_errno(fmt::format("{} {:?}", option, path.string()), errno).error();
+        error.field = option;
+        return std::unexpected(std::move(error));
+    }
+    std::string text;
+    file >> text;
+    const auto password = MacAddress::parse(text);
+    std::string more;
+    if (!password || file >> more)
+        return fail(Errc::invalid,
+                    fmt::format("{} {:?}: must hold six pairs of hexadecimal digits, as in 01:23:45:67:89:ab, and "
+                                "nothing else",
+                                option, path.string()),
+                    option);
+    return password->bytes;
+}
+
+/// An error of `option`'s value, worded by somebody who did not know the option.
+template <class T>
+Result<T> in_option(const char* option, Result<T> result) {
+    if (!result)
+        return fail(result.error().code, fmt::format("{} {}", option, result.error().message), option);
+    return result;
+}
+
+} // namespace
+
+po::options_description host_options(const std::string& caption) {
+    using Text = std::string;
+    using Texts = std::vector<std::string>;
+    po::options_description options(caption, 100);
+    // clang-format off
+    options.add_options()
+        ("mac", po::value<Texts>()->value_name("MAC"),
+         "MAC address; the first one is answered with and woken, others (dock, Wi-Fi) are signs of life")
+        ("ip", po::value<Texts>()->value_name("ADDRESS"), "IPv4 or IPv6 address of the host; repeat for each")
+        ("temporary-ip", po::value<Texts>()->value_name("ADDRESS"), "temporary IPv6 address (RFC 8981)")
+        ("wake", po::value<Texts>()->value_name("PROTOCOL/PORT"),
+         "what wakes it: tcp/22, tcp/any, udp/5060; repeat for each; none given: tcp/any")
+        ("interface", po::value<Text>()->value_name("IF"), "where the host is; needed if proxzzyd serves several")
+        ("vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")
+        ("echo", po::value<Text>()->value_name("MODE"), "ping while it sleeps: answer (default), ignore or wake")
+        ("identity", po::value<Text>()->value_name("WHOSE"),
+         "MAC in answers: host or proxy; none given: as proxzzyd was started")
+        ("magic-port", po::value<Text>()->value_name("PORT"), "UDP port of Magic Packets; none given: 9")
+        ("secureon-file", po::value<Text>()->value_name("FILE"),
+         "file with the SecureOn password, as 01:23:45:67:89:ab");
+    // clang-format on
+    return options;
+}
+
+Result<HostConfig> read_host(std::string name, const po::variables_map& values, const std::filesystem::path& folder) {
+    const auto texts = [&](const char* option) {
+        return values.contains(option) ? values[option].as<std::vector<std::string>>() : std::vector<std::string>{};
+    };
+    const auto text = [&](const char* option) -> const std::string* {
+        return values.contains(option) ? &values[option].as<std::string>() : nullptr;
+    };
+    HostConfig config;
+    config.name = std::move(name);
+    for (const auto& mac : texts("mac"))
+        config.macs.push_back(PZ_TRY(in_option("mac", MacAddress::parse(mac))));
+    for (const auto& ip : texts("ip"))
+        config.addresses.push_back({.ip = PZ_TRY(in_option("ip", IpAddress::parse(ip)))});
+    for (const auto& ip : texts("temporary-ip"))
+        config.addresses.push_back({.ip = PZ_TRY(in_option("temporary-ip", IpAddress::parse(ip))), .temporary = true});
+    for (const auto& wake : texts("wake"))
+        config.wake.push_back(PZ_TRY(parse_wake(wake)));
+    if (const auto* interface = text("interface"))
+        config.interface = *interface;
+    if (const auto* vlan = text("vlan"))
+        config.vlan = PZ_TRY(parse_vlan(*vlan));
+    if (const auto* echo = text("echo"))
+        config.echo = PZ_TRY(parse_choice<EchoMode>("echo", echo_names, *echo));
+    if (const auto* identity = text("identity"))
+        config.identity = PZ_TRY(parse_choice<Identity>("identity", identity_names, *identity));
+    if (const auto* port = text("magic-port")) {
+        const auto number = parse_number<std::uint16_t>(*port);
+        if (!number || *number == 0)
+            return fail(Errc::invalid, fmt::format("magic-port {:?}: must be a UDP port from 1 to 65535", *port),
+                        "magic-port");
+        config.magic.udp_port = *number;
+    }
+    if (const auto* path = text("secureon-file"))
+        config.magic.secureon = PZ_TRY(read_secureon(folder / *path));
+    PZ_TRY(validate(config)); // its fields are called like the options
+    return config;
+}
+
+Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std::string& text) {
+    const auto options = host_options("");
+    const auto parsed = PZ_TRY(parse_ini(path.string(), text, options));
+    po::variables_map values;
+    try { // Boost.Program_options reports by exception
+        po::store(parsed, values);
+    } catch (const po::error& error) {
+        return fail(Errc::invalid, fmt::format("{}: {}", path.string(), error.what()));
+    }
+    auto config = read_host(path.stem().string(), values, path.parent_path());
+    if (!config)
+        return fail(config.error().code, fmt::format("{}: {}", path.string(), config.error().message),
+                    config.error().field);
+    return config;
+}
+
+Result<VlanTags> parse_vlan(const std::string& text) {
+    const auto dot = text.find('.');
+    const auto outer = parse_number<std::uint16_t>(std::string_view(text).substr(0, dot));
+    const auto inner = dot == std::string::npos ? std::uint16_t{0}
+                                                : parse_number<std::uint16_t>(std::string_view(text).substr(dot + 1));
+    if (!outer || !inner || *outer == 0 || (dot != std::string::npos && *inner == 0))
+        return fail(Errc::invalid,
+                    fmt::format("vlan {:?}: must be a VLAN id from 1 to 4094, as in 20, or two, as in 100.20", text),
+                    "vlan");
+    return VlanTags{*outer, *inner};
+}
+
+Result<WakeRule> parse_wake(const std::string& text) {
+    const auto slash = text.find('/');
+    const std::string_view protocol = std::string_view(text).substr(0, slash);
+    const std::string_view port = slash == std::string::npos ? "" : std::string_view(text).substr(slash + 1);
+    WakeRule rule;
+    rule.protocol = protocol == "tcp" ? IPPROTO_TCP : protocol == "udp" ? IPPROTO_UDP : 0;
+    const auto number = port == "any" ? std::uint16_t{0} : parse_number<std::uint16_t>(port);
+    if (rule.protocol == 0 || !number || (*number == 0 && port != "any"))
+        return fail(Errc::invalid,
+                    fmt::format("wake {:?}: must be tcp or udp, a slash, and a port from 1 to 65535 or any, as in "
+                                "tcp/22 or tcp/any",
+                                text),
+                    "wake");
+    rule.port = *number;
+    return rule;
+}
+
+} // namespace pz

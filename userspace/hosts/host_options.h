@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host as a person writes it: options of `proxzzyctl host add`, keys of a file in hosts.d.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+#include "hosts/record.h"
+
+namespace boost::program_options {
+class options_description;
+class variables_map;
+} // namespace boost::program_options
+
+namespace pz {
+
+/// All options of a host but its name, to be shown under `caption`.
+boost::program_options::options_description host_options(const std::string& caption);
+
+/// The host that `values` of host_options() describe.  Paths are relative to `folder`.  Errors begin with the option's
+/// name as in "mac \"x\": ..."; Error::field is that name.
+Result<HostConfig> read_host(std::string name, const boost::program_options::variables_map& values,
+                             const std::filesystem::path& folder = {});
+
+/// The host of the file `path`, NAME.conf, that holds `text`.  Errors begin with the path.
+Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std::string& text);
+
+/// "20", or "100.20" for two tags
+Result<VlanTags> parse_vlan(const std::string& text);
+
+/// "tcp/22", "udp/any": what to_string() makes of a rule
+Result<WakeRule> parse_wake(const std::string& text);
+
+} // namespace pz
