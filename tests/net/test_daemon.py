@@ -99,7 +99,8 @@ def a_daemon_starts_over_what_a_killed_one_left(lan):
 
 def refusal(lan, *command, wrapper=(), code=1):
     """Runs a daemon that must not start: it says why in one line.  Returns the line."""
-    done = lan.gateway_ns.run(*wrapper, program("proxzzyd"), *command, check=False, timeout=20)
+    config = [] if "--config" in command else ["--config", "/dev/null"]
+    done = lan.gateway_ns.run(*wrapper, program("proxzzyd"), *config, *command, check=False, timeout=20)
     text = (done.stdout + done.stderr).strip()
     assert done.returncode == code, f"exit {done.returncode}, not {code}: {text}"
     assert len(text.splitlines()) == 1, f"more than one line, or none:\n{text}"
@@ -150,7 +151,7 @@ def without_privilege_the_daemon_says_so(lan):
     binary = folder / "proxzzyd"  # the build folder may be closed to nobody
     binary.write_bytes(program("proxzzyd").read_bytes())
     binary.chmod(0o755)
-    done = lan.gateway_ns.run(*nobody, binary, "--interface", "lan0", "--control", folder / "x.sock",
+    done = lan.gateway_ns.run(*nobody, binary, "--config", "/dev/null", "--interface", "lan0", "--control", folder / "x.sock",
                               "--bpffs", lan.bpffs / "proxzzy", check=False, timeout=20)
     text = (done.stdout + done.stderr).strip()
     assert done.returncode == 1 and len(text.splitlines()) == 1, f"exit {done.returncode}: {text}"

@@ -29,10 +29,12 @@ class Refused(Failed):
 
 
 class Proxy:
-    """A running daemon.  `options` are appended to its command line."""
+    """A running daemon.  `options` are appended to its command line.  `config` is its configuration file; this
+    machine's own is none of a test's business."""
 
-    def __init__(self, lan, *options, interfaces=None, name="proxzzyd"):
+    def __init__(self, lan, *options, interfaces=None, name="proxzzyd", config="/dev/null"):
         self.lan = lan
+        self.config = config
         self.interfaces = interfaces or [s.gateway.interface for s in lan.segments]
         self.control = lan.folder / f"{name}.sock"
         self.log = lan.folder / f"{name}.log"
@@ -43,7 +45,8 @@ class Proxy:
 
     def command(self):
         interfaces = [argument for name in self.interfaces for argument in ("--interface", name)]
-        return [program("proxzzyd"), *interfaces, "--control", self.control, "--bpffs", self.pins, *self.options]
+        return [program("proxzzyd"), "--config", self.config, *interfaces, "--control", self.control,
+                "--bpffs", self.pins, *self.options]
 
     def start(self, wait=True):
         with open(self.log, "a") as log:

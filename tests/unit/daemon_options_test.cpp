@@ -6,13 +6,15 @@
 
 #include <initializer_list>
 
+#include "../support/folder.h"
+
 namespace pz {
 namespace {
 
 Result<std::variant<DaemonOptions, PrintAndExit>> parse(std::initializer_list<const char*> arguments) {
     std::vector<const char*> argv{"proxzzyd"};
     argv.insert(argv.end(), arguments);
-    return parse_options(static_cast<int>(argv.size()), argv.data());
+    return parse_options(static_cast<int>(argv.size()), argv.data(), "/nonexistent/proxzzyd.conf");
 }
 
 std::string refusal(std::initializer_list<const char*> arguments) {
@@ -46,7 +48,7 @@ TEST(DaemonOptions, EverythingCanBeSet) {
     EXPECT_EQ(options.max_hosts, 10U);
     EXPECT_EQ(options.answer_without_daemon, std::chrono::seconds(5));
     EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000, 4711}));
-    EXPECT_EQ(options.log_level, "debug");
+    EXPECT_EQ(options.log_level, log::Level::debug);
 }
 
 TEST(DaemonOptions, ARefusalNamesTheOptionTheValueAndWhatWouldBeRight) {
@@ -80,12 +82,124 @@ TEST(DaemonOptions, TheKernelHasRoomForFiveMoreMagicPorts) {
 TEST(DaemonOptions, HelpAndVersionPrintWithoutAnInterface) {
     const auto help = parse({"--help"});
     ASSERT_TRUE(help);
-    for (const char* option : {"--interface", "--control", "--bpffs", "--identity", "--max-hosts",
-                               "--answer-without-daemon", "--magic-port", "--log-level"})
+    for (const char* option :
+         {"--interface", "--control", "--bpffs", "--identity", "--max-hosts", "--answer-without-daemon", "--magic-port",
+          "--log-level", "--config", "--hosts", "--check-config"})
         EXPECT_NE(std::get<PrintAndExit>(*help).text.find(option), std::string::npos) << option;
     const auto version = parse({"--version"});
     ASSERT_TRUE(version);
     EXPECT_TRUE(std::get<PrintAndExit>(*version).text.starts_with("proxzzyd "));
+}
+
+class DaemonConfig : public testing::Test {
+protected:
+    /// What `text` in a file and the arguments say together.
+    Result<std::variant<DaemonOptions, PrintAndExit>> parse_with(const std::string& text,
+                                                                 std::vector<const char*> more = {}) {
+        path_ = folder_.write("proxzzyd.conf", text);
+        std::vector<const char*> argv{"proxzzyd", "--config", path_.c_str()};
+        argv.insert(argv.end(), more.begin(), more.end());
+        return parse_options(static_cast<int>(argv.size()), argv.data());
+    }
+    std::string refusal_of(const std::string& text) {
+        const auto parsed = parse_with(text);
+        if (parsed)
+            return "accepted";
+        const std::string& message = parsed.error().message;
+        EXPECT_TRUE(message.starts_with(path_ + ": ")) << message;
+        return message.substr(std::min(message.size(), path_.size() + 2));
+    }
+
+    test::Folder folder_;
+    std::string path_;
+};
+
+TEST_F(DaemonConfig, TheFileHasEveryOption) {
+    const auto parsed = parse_with("# a gateway\ninterface = lan0\ninterface=lan1 # two of them\n\n"
+                                   "control = /tmp/c\nbpffs = /sys/fs/bpf/x\nidentity = proxy\nmax-hosts = 10\n"
+                                   "answer-without-daemon = 5\nmagic-port = 4711\nlog-level = error\n");
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    const auto& options = std::get<DaemonOptions>(*parsed);
+    EXPECT_EQ(options.interfaces, (std::vector<std::string>{"lan0", "lan1"}));
+    EXPECT_EQ(options.control, "/tmp/c");
+    EXPECT_EQ(options.bpffs, "/sys/fs/bpf/x");
+    EXPECT_EQ(options.identity, Identity::proxy);
+    EXPECT_EQ(options.max_hosts, 10U);
+    EXPECT_EQ(options.answer_without_daemon, std::chrono::seconds(5));
+    EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000, 4711}));
+    EXPECT_EQ(options.log_level, log::Level::error);
+    EXPECT_EQ(options.hosts, folder_.path() + "/hosts.d");
+    EXPECT_FALSE(options.check_config);
+}
+
+TEST_F(DaemonConfig, TheCommandLineWins) {
+    const auto parsed = parse_with("interface = lan0\ninterface = lan1\nidentity = proxy\nmagic-port = 1\n",
+                                   {"--interface", "lan2", "--identity", "host", "--check-config", "--hosts", "/"});
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    const auto& options = std::get<DaemonOptions>(*parsed);
+    EXPECT_EQ(options.interfaces, std::vector<std::string>{"lan2"});
+    EXPECT_EQ(options.identity, Identity::host);
+    EXPECT_EQ(options.magic_ports.back(), 1);
+    EXPECT_EQ(options.hosts, "/");
+    EXPECT_TRUE(options.check_config);
+}
+
+TEST_F(DaemonConfig, TheUsualFileIsReadIfItIsThere) {
+    const std::string usual = folder_.write("usual.conf", "interface = lan7\n");
+    const char* const name = "proxzzyd";
+    const auto parsed = parse_options(1, &name, usual);
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(std::get<DaemonOptions>(*parsed).interfaces, std::vector<std::string>{"lan7"});
+    EXPECT_EQ(parse_options(1, &name, usual + "x").error().message,
+              "--interface is missing: name the Ethernet interface to serve, e.g. --interface eth0");
+}
+
+TEST_F(DaemonConfig, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
+    const std::string good = "interface = lan0\n";
+    EXPECT_EQ(refusal_of(good + "identity = router\n"), "identity 'router' is unknown: host or proxy");
+    EXPECT_EQ(refusal_of(good + "max-hosts = 0\n"), "max-hosts '0' is out of range: 1 to 4194304");
+    EXPECT_EQ(refusal_of(good + "magic-port = 70000\n"), "magic-port '70000' is not a UDP port: give 1 to 65535");
+    EXPECT_EQ(refusal_of(good + "log-level = loud\n"), "log-level 'loud' is unknown: debug, info, warn or error");
+    EXPECT_EQ(refusal_of(good + good), "interface 'lan0' is given twice");
+    EXPECT_EQ(refusal_of(good + "answer-without-daemon = long\n"),
+              "the argument ('long') for option 'answer-without-daemon' is invalid");
+    EXPECT_EQ(refusal_of(good + "identity = host\nidentity = proxy\n"),
+              "option 'identity' cannot be specified more than once");
+    EXPECT_EQ(refusal_of(good + "interfaces = lan1\n"),
+              "key \"interfaces\": is unknown, must be one of interface, control, bpffs, identity, max-hosts, "
+              "answer-without-daemon, magic-port, log-level");
+    EXPECT_EQ(refusal_of("[daemon]\ninterface = lan0\n").substr(0, 36), "key \"daemon.interface\": is unknown, ");
+    EXPECT_EQ(refusal_of(good + "serve lan1\n"), "line \"serve lan1\": must be KEY = VALUE");
+    // of what is for the command line alone
+    for (const char* option : {"config", "hosts", "check-config", "help", "version"})
+        EXPECT_NE(refusal_of(good + option + " = x\n").find("is unknown"), std::string::npos) << option;
+}
+
+TEST_F(DaemonConfig, FilesThatCannotBeReadAreNamed) {
+    EXPECT_EQ(refusal({"--config", "/nonexistent"}), "/nonexistent: there is no such file");
+    EXPECT_EQ(refusal({"--config", "/"}), "/: Is a directory");
+    EXPECT_EQ(refusal({"--config", "/dev/zero"}), "/dev/zero: is longer than 1048576 bytes");
+    EXPECT_EQ(refusal({"-i", "lan0", "--hosts", "/nonexistent"}),
+              "--hosts '/nonexistent' is not a folder: name the one that has the hosts' NAME.conf files");
+}
+
+TEST(DaemonOptions, WhatTakesARestartIsNamed) {
+    DaemonOptions running;
+    running.interfaces = {"lan0"};
+    DaemonOptions now = running;
+    now.log_level = log::Level::debug;
+    now.hosts = "/elsewhere";
+    EXPECT_EQ(needs_restart(running, now), std::vector<std::string>{});
+    now.interfaces.emplace_back("lan1");
+    now.control = "/c";
+    now.bpffs = "/b";
+    now.identity = Identity::proxy;
+    now.max_hosts = 1;
+    now.answer_without_daemon = std::chrono::seconds(1);
+    now.magic_ports = {1};
+    EXPECT_EQ(needs_restart(running, now),
+              (std::vector<std::string>{"interface", "control", "bpffs", "identity", "max-hosts",
+                                        "answer-without-daemon", "magic-port"}));
 }
 
 } // namespace

@@ -42,10 +42,10 @@
       "something that the daemon had to do did not work") \
     X(interface, "interface", info, "51c6638861064c7b8d4ed437a824af51", \
       "an interface is served") \
-    X(interface_lost, "interface-lost", warning, "16721adb1cdd4c639bdbe0e466c78ea7", \
-      "an interface that was served is gone") \
     X(ready, "ready", info, "263313cf596647ebacfcb6ebd9fad06d", \
       "the daemon serves") \
+    X(configuration, "configuration", info, "6c8fea38b0a44f34855d8f077a141a39", \
+      "a host or an option changed in its file, or will change later") \
     X(reloaded, "reloaded", info, "1511e6a7e69c4e76b97736778d5da017", \
       "the daemon has read its configuration again") \
     X(stopping, "stopping", info, "0276d672fb104aeeaac2c72c07538738", \

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/explain.h"
+#include "daemon/service_manager.h"
 #include "net/describe.h"
 
 namespace pz {
@@ -25,14 +26,6 @@ constexpr std::uint32_t event_burst = 64;
 
 Instant now() {
     return std::chrono::steady_clock::now();
-}
-
-TableOptions table_options(const DaemonOptions& options) {
-    return {.max_hosts = options.max_hosts,
-            .max_addresses4 = 2 * options.max_hosts,
-            .max_addresses6 = 4 * options.max_hosts,
-            .max_macs = 2 * options.max_hosts,
-            .default_identity = options.identity};
 }
 
 fastpath::Options fastpath_options(const DaemonOptions& options) {
@@ -130,7 +123,7 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, std::vector
                std::unique_ptr<fastpath::Fastpath> fastpath)
     : loop_(loop), options_(std::move(options)), links_(std::move(links)), started_(now()),
       table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)), tick_timer_(loop),
-      heartbeat_timer_(loop), overheard_ready_(loop) {}
+      heartbeat_timer_(loop), overheard_ready_(loop), file_hosts_(file_table()) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, DaemonOptions options) {
     std::vector<Link> links;
@@ -219,10 +212,18 @@ std::vector<control::Counter> Daemon::stats() {
 }
 
 Result<control::Durable> Daemon::host_set(HostConfig config, bool replace) {
+    PZ_TRY(writable(config.name));
+    const std::string name = config.name;
+    PZ_TRY(set_host(std::move(config), replace));
+    file_hosts_.forget(name);
+    return control::Durable::no;
+}
+
+Result<> Daemon::set_host(HostConfig config, bool replace) {
     PZ_TRY(validate(config)); // before its segment is made
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
-    return control::Durable::no;
+    return {};
 }
 
 Result<control::HostStatus> Daemon::host_get(std::string_view name) {
@@ -256,6 +257,12 @@ Result<control::Durable> Daemon::apply_request(Result<Effects> effects) {
 }
 
 Result<control::Durable> Daemon::host_remove(std::string_view name) {
+    PZ_TRY(writable(name));
+    file_hosts_.forget(name);
+    return remove_host(name);
+}
+
+Result<control::Durable> Daemon::remove_host(std::string_view name) {
     if (const Host* host = table_.find(name); host != nullptr)
         wakes_.forget(host->id);
     return apply_request(table_.remove(name));
@@ -304,6 +311,52 @@ Result<> Daemon::detach() {
     fastpath_->detach_all(); // before the answer, which says that it is done
     boost::asio::post(loop_, [this] { loop_.stop(); });
     return {};
+}
+
+// ---- hosts that files configure ----
+
+FileHosts::Table Daemon::file_table() {
+    return {.set = [this](HostConfig config) { return set_host(std::move(config), true); },
+            .remove = [this](std::string_view name) -> Result<> {
+                (void)PZ_TRY(remove_host(name));
+                return {};
+            },
+            .in_care =
+                [this](std::string_view name) {
+                    const Host* host = table_.find(name);
+                    return host != nullptr && (host->state != HostState::awake || !host->awaited.empty());
+                }};
+}
+
+/// Files are the authority for their hosts.
+Result<> Daemon::writable(std::string_view name) const {
+    if (const std::string* file = file_hosts_.file_of(name))
+        return fail(Errc::permission,
+                    fmt::format("name '{}': is configured by {}; change that file and reload proxzzyd", name, *file),
+                    "name");
+    return {};
+}
+
+bool Daemon::set_file_hosts(const HostFiles& files) {
+    return record_file_hosts(file_hosts_.apply(files));
+}
+
+bool Daemon::record_file_hosts(const FileHosts::Report& report) {
+    const auto tell = [this](const std::vector<std::string>& names, const char* text) {
+        for (const auto& name : names) {
+            control::Event event;
+            event.host = name;
+            event.text = text;
+            journal_.record(control::EventKind::configuration, std::move(event));
+        }
+    };
+    tell(report.added, "added by its file");
+    tell(report.changed, "changed by its file");
+    tell(report.removed, "removed, its file is gone");
+    tell(report.waiting, "is in proxy care and keeps its record until it is awake, then follows its file");
+    for (const auto& error : report.errors)
+        record_failure(error.message);
+    return report.errors.empty();
 }
 
 // ---- events ----
@@ -483,7 +536,10 @@ void Daemon::wait_heartbeat() {
 void Daemon::on_heartbeat() {
     if (auto written = fastpath_->heartbeat(now()); !written)
         record_failure(written.error().message);
+    else if (trigger_thread_ && trigger_thread_->is_alive(now()))
+        service_manager::alive();
     sweep_lost_events();
+    record_file_hosts(file_hosts_.retry());
 }
 
 void Daemon::sweep_lost_events() {

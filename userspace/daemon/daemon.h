@@ -14,6 +14,7 @@
 
 #include "control/journal.h"
 #include "control/service.h"
+#include "daemon/host_files.h"
 #include "daemon/options.h"
 #include "daemon/segments.h"
 #include "daemon/trigger_thread.h"
@@ -43,6 +44,10 @@ public:
     /// Serves the interfaces and starts the trigger thread.  To be called once, before the loop runs.  After an error
     /// the daemon is good for nothing but its destructor, which leaves nothing behind.
     Result<> serve();
+    /// The hosts that files configure, when the daemon starts and when it reloads; logs what is done.  False: a file
+    /// could not be applied.
+    bool set_file_hosts(const HostFiles& files);
+    [[nodiscard]] std::size_t file_hosts() const { return file_hosts_.size(); }
     /// Takes everything off the kernel and the network.
     ~Daemon() override;
     Daemon(const Daemon&) = delete;
@@ -68,6 +73,13 @@ private:
            std::unique_ptr<fastpath::Fastpath> fastpath);
 
     void take_off();
+
+    // hosts that files configure
+    FileHosts::Table file_table();
+    Result<> writable(std::string_view name) const;
+    Result<> set_host(HostConfig config, bool replace);
+    bool record_file_hosts(const FileHosts::Report& report);
+    Result<control::Durable> remove_host(std::string_view name);
 
     // events
     void on_notice(const TriggerNotice& notice);
@@ -139,6 +151,7 @@ private:
     /// Group MACs are shared between hosts.
     std::map<std::pair<PacketSocket*, MacAddress>, int> joins_;
     std::uint64_t ring_full_ = 0;
+    FileHosts file_hosts_;
 };
 
 } // namespace pz

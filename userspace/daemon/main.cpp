@@ -7,40 +7,111 @@
 #include <boost/asio/signal_set.hpp>
 
 #include <spdlog/fmt/fmt.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/ranges.h>
 
+#include "base/log.h"
 #include "control/server.h"
 #include "daemon/daemon.h"
+#include "daemon/host_files.h"
 #include "daemon/options.h"
+#include "daemon/service_manager.h"
 
 namespace {
 
 constexpr int exit_failed = 1;
 constexpr int exit_usage = 2;
 
-void set_up_log(const std::string& level) {
-    auto logger = spdlog::stderr_logger_mt("proxzzyd");
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l: %v");
-    logger->set_level(spdlog::level::from_str(level == "error" ? "err" : level));
-    logger->flush_on(spdlog::level::trace);
-    spdlog::set_default_logger(std::move(logger));
+/// One line for each error; the status to exit with.
+int refuse(std::span<const pz::Error> errors) {
+    int status = exit_usage;
+    for (const auto& error : errors) {
+        std::fprintf(stderr, "proxzzyd: %s\n", error.message.c_str());
+        if (error.code == pz::Errc::system)
+            status = exit_failed;
+    }
+    return status;
 }
 
-int run(const pz::DaemonOptions& options) {
-    boost::asio::io_context loop(1);
-    boost::asio::signal_set signals(loop, SIGTERM, SIGINT);
-    std::string why = "detach requested";
+int refuse(const pz::Error& error) {
+    std::fprintf(stderr, "proxzzyd: %s\n", error.message.c_str());
+    return exit_failed;
+}
+
+/// The hosts.d of `options`.  That there is none is an error only if hosts came from it, which are not to be lost.
+pz::Result<pz::HostFiles> read_hosts(const pz::DaemonOptions& options, std::size_t known) {
+    if (options.hosts.empty())
+        return pz::HostFiles{};
+    auto files = pz::read_host_files(options.hosts);
+    if (!files && files.error().code == pz::Errc::not_found && known == 0)
+        return pz::HostFiles{};
+    return files;
+}
+
+std::string status_line(const pz::DaemonOptions& options) {
+    return fmt::format("Serving {}", fmt::join(options.interfaces, ", "));
+}
+
+class Reload {
+public:
+    Reload(int argc, const char* const* argv, const pz::DaemonOptions& running, pz::Daemon& daemon)
+        : argc_(argc), argv_(argv), running_(running), daemon_(daemon) {}
+
+    /// What can change without a restart changes; what is wrong is logged and changes nothing.
+    void operator()() const {
+        pz::service_manager::reloading();
+        bool good = true;
+        auto options = running_;
+        if (const auto parsed = pz::parse_options(argc_, argv_)) {
+            options = std::get<pz::DaemonOptions>(*parsed);
+            pz::log::set_level(options.log_level);
+            for (const auto& name : pz::needs_restart(running_, options))
+                record(pz::control::EventKind::configuration,
+                       fmt::format("{} has changed and takes effect when proxzzyd is restarted", name));
+        } else {
+            record(pz::control::EventKind::failed, parsed.error().message);
+            good = false;
+        }
+        if (const auto files = read_hosts(options, daemon_.file_hosts())) {
+            good = daemon_.set_file_hosts(*files) && good;
+        } else {
+            record(pz::control::EventKind::failed, files.error().message);
+            good = false;
+        }
+        record(pz::control::EventKind::reloaded, good ? "done" : "what the errors before name stays as it was");
+        pz::service_manager::ready(status_line(running_));
+    }
+
+private:
+    void record(pz::control::EventKind kind, std::string text) const {
+        pz::control::Event event;
+        event.text = std::move(text);
+        daemon_.journal().record(kind, std::move(event));
+    }
+
+    int argc_;
+    const char* const* argv_;
+    const pz::DaemonOptions& running_;
+    pz::Daemon& daemon_;
+};
+
+/// Calls `reload` for each SIGHUP until another signal of the set stops the loop and is named in `why`.
+void wait_signal(boost::asio::signal_set& signals, boost::asio::io_context& loop, const Reload& reload,
+                 std::string& why) {
     signals.async_wait([&](const boost::system::error_code& error, int number) {
         if (error)
             return;
+        if (number == SIGHUP) {
+            reload();
+            return wait_signal(signals, loop, reload, why);
+        }
         why = fmt::format("signal {}", number);
         loop.stop();
     });
-    const auto refuse = [](const pz::Error& error) {
-        std::fprintf(stderr, "proxzzyd: %s\n", error.message.c_str());
-        return exit_failed;
-    };
+}
+
+int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, const char* const* argv) {
+    boost::asio::io_context loop(1);
+    boost::asio::signal_set signals(loop, SIGTERM, SIGINT, SIGHUP);
     auto daemon = pz::Daemon::load(loop, options);
     if (!daemon)
         return refuse(daemon.error());
@@ -50,11 +121,18 @@ int run(const pz::DaemonOptions& options) {
         return refuse(server.error());
     if (auto served = (*daemon)->serve(); !served)
         return refuse(served.error());
+    if (!(*daemon)->set_file_hosts(files))
+        return exit_failed;
+    const Reload reload(argc, argv, options, **daemon);
+    std::string why = "detach requested";
+    wait_signal(signals, loop, reload, why);
     auto& journal = (*daemon)->journal();
     pz::control::Event ready;
     ready.text = fmt::format("control socket {}, pins in {}", options.control, options.bpffs);
     journal.record(pz::control::EventKind::ready, std::move(ready));
+    pz::service_manager::ready(status_line(options));
     loop.run();
+    pz::service_manager::stopping();
     pz::control::Event stopping;
     stopping.text = std::move(why);
     if (const auto status = (*daemon)->status(); status.hosts_asleep > 0)
@@ -68,15 +146,24 @@ int run(const pz::DaemonOptions& options) {
 
 int main(int argc, char** argv) {
     const auto parsed = pz::parse_options(argc, argv);
-    if (!parsed) {
-        std::fprintf(stderr, "proxzzyd: %s\n", parsed.error().message.c_str());
-        return exit_usage;
-    }
+    if (!parsed)
+        return refuse(std::span(&parsed.error(), 1));
     if (const auto* text = std::get_if<pz::PrintAndExit>(&*parsed)) {
         std::fputs(text->text.c_str(), stdout);
         return 0;
     }
     const auto& options = std::get<pz::DaemonOptions>(*parsed);
-    set_up_log(options.log_level);
-    return run(options);
+    const auto files = read_hosts(options, 0);
+    if (!files)
+        return refuse(std::span(&files.error(), 1));
+    auto errors = files->errors;
+    std::ranges::move(pz::check_host_files(options, *files), std::back_inserter(errors));
+    if (!errors.empty())
+        return refuse(errors);
+    if (options.check_config) {
+        std::printf("proxzzyd: the configuration is right; hosts from files: %zu\n", files->hosts.size());
+        return 0;
+    }
+    pz::log::set_up("proxzzyd", options.log_level);
+    return run(options, *files, argc, argv);
 }

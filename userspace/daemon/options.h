@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What proxzzyd is told on its command line.
+// What proxzzyd is told on its command line and in its configuration file.
 #pragma once
 
 #include <string>
@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/result.h"
 #include "hosts/record.h"
+#include "hosts/table.h"
 
 namespace pz {
 
@@ -20,7 +22,9 @@ struct DaemonOptions {
     std::uint32_t max_hosts = 65'536;
     Duration answer_without_daemon = std::chrono::minutes(10);
     std::vector<std::uint16_t> magic_ports; // UDP ports of broadcasts in which Magic Packets are looked for
-    std::string log_level = "info";
+    log::Level log_level = log::Level::info;
+    std::string hosts; // folder of NAME.conf files; empty: none is read
+    bool check_config = false;
 };
 
 /// Text to print instead of running: --help or --version.
@@ -28,7 +32,17 @@ struct PrintAndExit {
     std::string text;
 };
 
-/// Errc::invalid names the option, its value and what would be right.
-Result<std::variant<DaemonOptions, PrintAndExit>> parse_options(int argc, const char* const* argv);
+inline constexpr const char* default_config = "/etc/proxzzy/proxzzyd.conf";
+
+/// `config` is the file that is read if --config is not given and the file is there.  Errors name the option or the
+/// file and its key, the value and what would be right; Errc::system if it is not the person's fault.
+Result<std::variant<DaemonOptions, PrintAndExit>> parse_options(int argc, const char* const* argv,
+                                                                const std::string& config = default_config);
+
+/// What of `now` takes a restart of a daemon that was started with `running`: names of options.
+std::vector<std::string> needs_restart(const DaemonOptions& running, const DaemonOptions& now);
+
+/// The sizes of the presence table.
+TableOptions table_options(const DaemonOptions& options);
 
 } // namespace pz

@@ -4,9 +4,22 @@
 #include <algorithm>
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace pz {
+
+Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served) {
+    if (wanted.empty() && served.size() > 1)
+        return fail(Errc::invalid, "interface is missing: several are served, so name the one that the host is on",
+                    "interface");
+    if (wanted.empty() && !served.empty())
+        return served.front();
+    if (std::ranges::find(served, wanted) == served.end())
+        return fail(Errc::not_found, fmt::format("interface '{}' is not served: {}", wanted, fmt::join(served, ", ")),
+                    "interface");
+    return wanted;
+}
 
 Segments::~Segments() {
     for (const auto& port : ports_)
@@ -30,18 +43,13 @@ Result<> Segments::serve(const Link& link) {
 }
 
 Result<Port*> Segments::port(const std::string& interface) {
-    if (interface.empty() && ports_.size() > 1)
-        return fail(Errc::invalid, "interface is missing: several are served, so name the one that the host is on",
-                    "interface");
-    const auto port = std::ranges::find_if(
-        ports_, [&](const Port& candidate) { return interface.empty() || candidate.link.name == interface; });
-    if (port == ports_.end()) {
-        std::string served;
-        for (const auto& candidate : ports_)
-            served += (served.empty() ? "" : ", ") + candidate.link.name;
-        return fail(Errc::not_found, fmt::format("interface '{}' is not served: {}", interface, served), "interface");
-    }
-    return &*port;
+    std::vector<std::string> served;
+    served.reserve(ports_.size());
+    for (const auto& candidate : ports_)
+        served.push_back(candidate.link.name);
+    const std::string name = PZ_TRY(served_interface(interface, served));
+    return &*std::ranges::find(ports_, name,
+                               [](const Port& candidate) -> const std::string& { return candidate.link.name; });
 }
 
 Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan) {

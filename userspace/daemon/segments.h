@@ -32,6 +32,9 @@ struct Segment {
     TagStack tags;
 };
 
+/// The interface that `wanted` is; it may be empty if only one is served.  Errors name the field `interface`.
+Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served);
+
 class Segments {
 public:
     explicit Segments(fastpath::Fastpath& fastpath) : fastpath_(fastpath) {}

@@ -66,9 +66,11 @@ void TriggerThread::run(fastpath::EventRing& ring) {
         spdlog::debug("trigger thread runs at normal priority: error {}", error);
     std::array<pollfd, 2> waits{
         {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
+    constexpr int longest_round_ms = 1000; // for is_alive()
     while (true) {
-        if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR)
+        if (::poll(waits.data(), waits.size(), longest_round_ms) < 0 && errno != EINTR)
             return;
+        round_ = std::chrono::steady_clock::now();
         if ((waits[1].revents & POLLIN) != 0)
             return;
         (void)ring.consume(); // poll() comes back at once for what is left

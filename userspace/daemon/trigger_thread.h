@@ -2,6 +2,7 @@
 // The thread between a trigger and its first Magic Packet: reads the trigger ring, sends, holds the packet.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -62,6 +63,9 @@ public:
     TriggerThread(const TriggerThread&) = delete;
     TriggerThread& operator=(const TriggerThread&) = delete;
 
+    /// Whether the thread came round to its ring of late; it does so at least once a second.
+    [[nodiscard]] bool is_alive(Instant now) const { return now - round_.load() < std::chrono::seconds(3); }
+
 private:
     TriggerThread(const WakePlans& plans, HoldQueue& hold, Notify notify, Fd stop)
         : plans_(plans), hold_(hold), notify_(std::move(notify)), stop_(std::move(stop)) {}
@@ -72,6 +76,7 @@ private:
     HoldQueue& hold_;
     Notify notify_;
     Fd stop_;
+    std::atomic<Instant> round_{std::chrono::steady_clock::now()};
     std::unordered_map<HostId, std::uint32_t> woken_; // generation that the first Magic Packet went out for
     std::thread thread_;
 };

@@ -29,14 +29,22 @@ constexpr std::array<ReasonCount, PZ_REASON_COUNT> reasons = {{
 }};
 
 int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
-    if (level == LIBBPF_DEBUG)
+    if (level == LIBBPF_DEBUG || !spdlog::should_log(spdlog::level::debug))
         return 0;
-    std::array<char, 1024> line{};
-    if (std::vsnprintf(line.data(), line.size(), format, arguments) < 0)
+    va_list again;
+    va_copy(again, arguments);
+    const int size = std::vsnprintf(nullptr, 0, format, again);
+    va_end(again);
+    if (size < 0)
         return 0;
-    std::string_view text(line.data());
+    std::string line(static_cast<std::size_t>(size), '\0');
+    if (std::vsnprintf(line.data(), line.size() + 1, format, arguments) < 0)
+        return 0;
+    std::string_view text(line);
     while (text.ends_with('\n'))
         text.remove_suffix(1);
+    constexpr std::size_t shown = 8192; // the verifier's words may be megabytes; the last ones say what is wrong
+    text.remove_prefix(text.size() - std::min(text.size(), shown));
     spdlog::debug("libbpf: {}", text);
     return 0;
 }
