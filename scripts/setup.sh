@@ -11,7 +11,7 @@ declare -A packages=(
         libboost-program-options1.81-dev libspdlog-dev libsystemd-dev libgtest-dev python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
-        tshark"
+        systemd tshark zsh"
     [lint]="clang-format-19 clang-tidy-19 shellcheck"
 )
 

@@ -5,7 +5,8 @@ import os
 import signal
 
 from case import connect_and_check, test
-from lan import wait_until
+from lan import REPOSITORY, wait_until
+from netns import run
 from proxy import Proxy, program
 from test_daemon import assert_nothing_left, traces
 
@@ -182,3 +183,22 @@ def a_sleeping_host_follows_its_file_when_it_is_awake(lan):
     assert (shown["state"], shown["config"]["echo"]) == ("asleep", "answer"), shown
     connect_and_check(lan, proxy, lan.host.ip4)
     wait_until("the file applies", lambda: proxy.ctl("host", "show", "sleeper")["config"]["echo"] == "ignore", 15)
+
+
+@test("bash")
+def completion_knows_the_daemons_hosts(lan):
+    proxy = lan.proxy()
+    proxy.add(lan.host, "nas")
+    proxy.ctl("host", "add", "desk", "--mac", "00:00:5e:00:53:77", "--ip", "192.0.2.77")
+
+    def complete(*words):
+        script = (f'PATH="{program("proxzzyctl").parent}:$PATH"; source "{REPOSITORY}/scripts/system/completion.bash"; '
+                  'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _proxzzy "$1"; printf "%s\\n" "${COMPREPLY[@]}"')
+        return run(["bash", "--norc", "-c", script, "bash", *words]).stdout.split()
+
+    control = ("--control", str(proxy.control))
+    assert complete("proxzzyctl", *control, "host", "sleep", "") == ["desk", "nas"]
+    assert complete("proxzzyctl", *control, "host", "show", "n") == ["nas"]
+    assert complete("proxzzyctl", *control, "host", "add", "") == [], "a new host's name is not known"
+    proxy.stop()
+    assert complete("proxzzyctl", *control, "host", "sleep", "") == []

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -158,8 +159,11 @@ void PinDirectory::remove_all() {
     fs::remove(path_ + "/links", ignored);
     fs::remove(path_ + "/maps", ignored);
     fs::remove(path_, ignored);
-    // the folder above is ours too when it is .../proxzzy; it stays while it holds other instances
-    if (const fs::path parent = fs::path(path_).parent_path(); parent.filename() == "proxzzy")
+    // the folder above is ours too when it is .../proxzzy and of our making, not the unit's; it stays while it holds
+    // other instances
+    const fs::path parent = fs::path(path_).parent_path();
+    if (struct stat found{};
+        parent.filename() == "proxzzy" && ::stat(parent.c_str(), &found) == 0 && found.st_uid == ::geteuid())
         fs::remove(parent, ignored);
 }
 
