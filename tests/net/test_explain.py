@@ -73,7 +73,8 @@ def explain_leaves_no_trace_and_says_what_then_happens(lan):
             (["--tcp", f"{client.ip4}:40000", "sleeper:23", "--syn"], "drop", "port-closed"),
             (["--tcp", client.ip4, "sleeper:22", "--ack"], "drop", "unicast-ignored")):
         explanation = explain_without_trace(proxy, *words)
-        expect(explanation, verdict, reason, sender=None, event=[], **desk)
+        expect(explanation, verdict, reason, sender=None, **desk)
+        assert [event["kind"] for event in explanation["event"]] == (["non-wake"] if verdict == "drop" else []), explanation
         happens(lan, proxy, explanation)
         assert proxy.state() == "asleep"
     assert "sleeper wakes for tcp/22, udp/5060" in proxy.ctl("explain", "--udp", client.ip4, "sleeper:53")["sentence"]

@@ -401,6 +401,21 @@ TEST_F(ControlServer, ConnectionsAreBoundedForReadersAndWritersApart) {
     FAIL() << "a connection that ended still counts";
 }
 
+TEST_F(ControlServer, AUserWithoutRightsDoesNotShutOthersOut) {
+    std::atomic<bool> writers = false;
+    Daemon daemon(path, {.may_write = [&](const Peer&) { return writers.load(); }, .max_connections_of_user = 2});
+    const RawClient first(path);
+    const RawClient second(path);
+    const RawClient third(path);
+    EXPECT_EQ(third.refusal(),
+              "user " + std::to_string(getuid()) + " has 2 connections open already, one must end first");
+    writers = true;
+    std::vector<RawClient> many;
+    for (int i = 0; i < 20; ++i)
+        many.emplace_back(path);
+    EXPECT_TRUE(client().get<DaemonStatus>(PZ_MSG_STATUS_GET)) << "whoever may write is not counted by user";
+}
+
 // ---- events ----
 
 /// A request that follows.

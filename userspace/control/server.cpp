@@ -189,7 +189,7 @@ private:
     struct Connection {
         Connection(Socket connected, Service& service, bool writes, Requester requester)
             : socket(std::move(connected)), send_limit(socket.get_executor()), session(service, writes, requester),
-              may_write(writes) {}
+              may_write(writes), uid(requester.uid) {}
 
         void drop() {
             error_code ignored;
@@ -201,6 +201,7 @@ private:
         asio::steady_timer send_limit;
         Session session;
         bool may_write;
+        uid_t uid;
         bool idle = false; // waits for a request
     };
 
@@ -264,10 +265,14 @@ private:
             return;
         const Peer peer = peer_of(socket.native_handle());
         const bool may_write = options_.may_write(peer);
-        const auto alike = std::ranges::count(connections_, may_write, &Connection::may_write);
-        if (static_cast<std::size_t>(alike) >= options_.max_connections) {
+        const auto open = static_cast<std::size_t>(std::ranges::count(connections_, may_write, &Connection::may_write));
+        const auto of_user = static_cast<std::size_t>(std::ranges::count(connections_, peer.uid, &Connection::uid));
+        if (open >= options_.max_connections || (!may_write && of_user >= options_.max_connections_of_user)) {
             const Message message = encode_acknowledgement(
-                {}, EBUSY, {fmt::format("{} connections are open already, one must end first", alike)});
+                {}, EBUSY,
+                {open >= options_.max_connections
+                     ? fmt::format("{} connections are open already, one must end first", open)
+                     : fmt::format("user {} has {} connections open already, one must end first", peer.uid, of_user)});
             socket.send(asio::buffer(message.bytes().data(), message.bytes().size()), MSG_NOSIGNAL, error);
             return;
         }

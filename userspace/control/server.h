@@ -37,6 +37,8 @@ struct ServerOptions {
     Duration send_limit = std::chrono::seconds(10);
     /// Connections at a time of peers that may write, and as many of those that may not.
     std::size_t max_connections = 256;
+    /// Of these, for one user that may not write: nobody shuts another one out.
+    std::size_t max_connections_of_user = 16;
 };
 
 /// Lives in the loop thread.  Each connection has one request at a time in work, and of an answer only the message
