@@ -95,7 +95,7 @@ std::vector<control::Wake> WakeLog::of(HostId host) const {
     for (const Records* list : {&found->second.wakes, &found->second.non_wakes})
         for (const Record& record : *list)
             all.push_back(record.wake);
-    std::ranges::stable_sort(all, {}, &control::Wake::time_ns);
+    std::ranges::sort(all, {}, &control::Wake::time_ns);
     return all;
 }
 
