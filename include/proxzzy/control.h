@@ -57,11 +57,11 @@ enum pz_message {
 	PZ_MSG_HOST_RELEASE = 0x1f, /* set: PZ_A_HOST_NAME; the proxy lets go, the host is awake */
 	PZ_MSG_DETACH = 0x20,       /* no attributes; off every interface, then the daemon stops */
 
-	PZ_MSG_EVENTS_GET = 0x21, /* with NLM_F_DUMP, set: pz_events_attr; answer: EVENT ..., NLMSG_DONE */
-				  /* with FOLLOW, NLMSG_DONE comes when the daemon stops */
-	PZ_MSG_EVENT = 0x22,      /* set: pz_event_attr */
-	PZ_MSG_WAKES_GET = 0x23,  /* with NLM_F_DUMP, set: PZ_A_HOST_NAME; answer: WAKE ..., NLMSG_DONE */
-	PZ_MSG_WAKE = 0x24,       /* set: pz_wake_log_attr */
+	PZ_MSG_EVENTS_GET = 0x21,  /* with NLM_F_DUMP, set: pz_events_attr; answer: EVENT ..., NLMSG_DONE */
+				   /* with FOLLOW, NLMSG_DONE comes when the daemon stops */
+	PZ_MSG_EVENT = 0x22,       /* set: pz_event_attr */
+	PZ_MSG_WAKES_GET = 0x23,   /* with NLM_F_DUMP, set: PZ_A_HOST_NAME; answer: WAKE ..., NLMSG_DONE */
+	PZ_MSG_WAKE = 0x24,        /* set: pz_wake_log_attr */
 	PZ_MSG_EXPLAIN = 0x25,     /* set: pz_explain_attr; answer: EXPLANATION; nothing changes */
 	PZ_MSG_EXPLANATION = 0x26, /* set: pz_explanation_attr */
 };

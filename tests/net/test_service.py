@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 from case import assert_keeps_addresses, connect_and_check, test
 from lan import wait_until
@@ -91,7 +92,8 @@ def the_watchdog_is_fed_only_while_the_trigger_thread_lives(lan):
     notify = proxy.notify
     notify.wait("WATCHDOG=1")
     pid = proxy.process.pid
-    thread, = (int(t) for t in os.listdir(f"/proc/{pid}/task") if int(t) != pid)
+    thread, = (int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()
+               if (task / "comm").read_text().strip() == "trigger")
     with stopped_thread(thread):
         wait_until("the watchdog is not fed", lambda: not notify.texts("WATCHDOG=1", time.monotonic() - 2.5), 10)
         assert proxy.run_ctl("status").returncode == 0, "the loop does not live"

@@ -59,6 +59,9 @@ TEST(Describe, EveryKindHasItsWords) {
               "EtherType 0x0842 Magic Packet for 02:00:00:00:00:51");
     EXPECT_EQ(said(build_magic_udp(client_mac, client4, host_mac, 9, std::nullopt, {})),
               "192.0.2.12:9 > 255.255.255.255:9 UDP Magic Packet for 02:00:00:00:00:51");
+    Bytes fifteen = build_magic_ethernet(client_mac, host_mac, std::nullopt, {});
+    fifteen.pop_back();
+    EXPECT_EQ(said(fifteen), "EtherType 0x0842") << "the MAC fifteen times and a bit is no Magic Packet";
     Bytes other = build_udp(ends4, 1, 2, {});
     other[14] = 0x46; // a longer header, so another checksum
     EXPECT_EQ(said(other), "IPv4 with a bad header");

@@ -59,6 +59,7 @@ TriggerThread::~TriggerThread() {
 }
 
 void TriggerThread::run(fastpath::EventRing& ring) {
+    (void)::pthread_setname_np(::pthread_self(), "trigger");
     // a wake must not wait behind a busy machine; without the privilege it may
     sched_param priority{};
     priority.sched_priority = 1;

@@ -35,10 +35,14 @@ MacAddress mac_at(const std::uint8_t* bytes) {
 
 /// The MAC of the Magic Packet in `payload`, if there is one.
 std::string magic_target(ByteView payload) {
-    for (std::size_t at = 0; at + 12 <= payload.size(); ++at) {
-        const auto sync = payload.subspan(at, 6);
-        if (std::ranges::all_of(sync, [](std::uint8_t byte) { return byte == 0xff; }) && payload[at + 6] != 0xff)
-            return fmt::format(" Magic Packet for {}", mac_at(payload.data() + at + 6).to_string());
+    constexpr std::size_t sync_length = 6;
+    constexpr std::size_t repeats_length = 16 * 6;
+    for (std::size_t at = 0; at + sync_length + repeats_length <= payload.size(); ++at) {
+        const auto sync = payload.subspan(at, sync_length);
+        const auto repeats = payload.subspan(at + sync_length, repeats_length);
+        if (std::ranges::all_of(sync, [](std::uint8_t byte) { return byte == 0xff; }) && repeats[0] != 0xff &&
+            std::ranges::equal(repeats.first(repeats_length - 6), repeats.subspan(6)))
+            return fmt::format(" Magic Packet for {}", mac_at(repeats.data()).to_string());
     }
     return {};
 }
