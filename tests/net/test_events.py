@@ -191,7 +191,7 @@ def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
         time.sleep(0.1)  # spread over the load
         crowded.append(mimic.wake(raw, wire))
     assert requests.poll() is None, "the load was over before the wakes were"
-    memory = resident(proxy)
+    memory = proxy.memory_kib()
     sent, _ = requests.communicate(timeout=90)
     took = time.monotonic() - begun
     assert requests.returncode == 0 and int(sent) >= 100_000, sent
@@ -218,10 +218,4 @@ def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
         assert after < max(5 * before, before + 0.025), f"{name}: {before * 1e3:.2f} ms became {after * 1e3:.2f} ms"
     received = sum(t["events"] for t in tallies)
     print(f"{last} events in {took:.1f} s, {received} of them read; the daemon takes {memory >> 10} MiB")
-    assert resident(proxy) - memory < 32 << 10, "the daemon grew"
-
-
-def resident(proxy):
-    """KiB of memory that the daemon has."""
-    status = open(f"/proc/{proxy.process.pid}/status").read()
-    return int(status.split("VmRSS:")[1].split()[0])
+    proxy.assert_memory(memory, 32 << 10)

@@ -13,12 +13,7 @@ from case import assert_slept, connect_and_check, sleeper, test
 from lan import wait_until
 
 NOBODY = 65534
-
-
-def memory_kib(proxy):
-    """Resident and swapped memory of the daemon."""
-    with open(f"/proc/{proxy.process.pid}/status") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith(("VmRSS:", "VmSwap:")))
+NEW = control.REQUEST | control.CREATE_NEW
 
 
 def descriptors(proxy):
@@ -67,12 +62,12 @@ def garbage_and_half_messages_are_refused(lan):
         refused(connection, control.message(control.HOST_GET, name + b"\1"), errno.EINVAL)
         refused(connection, control.message(control.HOST_GET, name + name), errno.EINVAL, "name")
         refused(connection, control.message(control.HOST_GET, control.attribute(77, b"1234")), errno.EINVAL, "77")
-        refused(connection, control.message(control.HOST_SET, deeply_nested(4000)), errno.EINVAL)
+        refused(connection, control.message(control.HOST_SET, deeply_nested(4000), NEW), errno.EINVAL)
         refused(connection, control.message(control.STATUS_GET, version=9), errno.EOPNOTSUPP, "9")
         refused(connection, control.message(0x7F), errno.EOPNOTSUPP, "127")
         chance = random.Random(393)
         for _ in range(2000):
-            packet = bytearray(control.message(control.HOST_SET, name + control.attribute(2, bytes(6))))
+            packet = bytearray(control.message(control.HOST_SET, name + control.attribute(2, bytes(6)), NEW))
             for _ in range(chance.randint(1, 6)):
                 packet[chance.randrange(len(packet))] = chance.randrange(256)
             connection.send(bytes(packet[:chance.randint(1, len(packet))]))
@@ -85,14 +80,14 @@ def garbage_and_half_messages_are_refused(lan):
 @test("arping")
 def messages_of_64_KiB_and_more_are_bounded(lan):
     proxy = sleeper(lan)
-    before = memory_kib(proxy)
+    before = proxy.memory_kib()
     room = control.MAX_MESSAGE - 20
     fill = control.attribute(2, bytes(6)) * (room // 12)
     with control.Raw(proxy.control) as connection:
         for _ in range(200):
-            refused(connection, control.message(control.HOST_SET, fill), errno.EINVAL)
-        refused(connection, control.message(control.HOST_SET, fill + bytes(64)), errno.ENOSPC, "65536")
-    assert memory_kib(proxy) < before + 8 * 1024, f"{before} KiB before, {memory_kib(proxy)} KiB after"
+            refused(connection, control.message(control.HOST_SET, fill, NEW), errno.EINVAL)
+        refused(connection, control.message(control.HOST_SET, fill + bytes(64), NEW), errno.ENOSPC, "65536")
+    proxy.assert_memory(before, 8 * 1024)
     assert_unharmed(lan, proxy)
 
 
@@ -100,7 +95,7 @@ def messages_of_64_KiB_and_more_are_bounded(lan):
 def a_commit_that_never_comes_leaves_nothing(lan):
     """Many connections that each begin a record and fill it as far as it goes."""
     proxy = sleeper(lan)
-    before = memory_kib(proxy)
+    before = proxy.memory_kib()
     part = b"".join(control.attribute(3, control.attribute(1, bytes([192, 0, 2, 1 + n % 200])), nested=True)
                     for n in range(4000))
     connections = []
@@ -114,7 +109,7 @@ def a_commit_that_never_comes_leaves_nothing(lan):
             if code:
                 break
         assert code, "a record grows without bound"
-    assert memory_kib(proxy) < before + 64 * 1024, f"{before} KiB before, {memory_kib(proxy)} KiB during"
+    proxy.assert_memory(before, 64 * 1024)
     for connection in connections:
         connection.socket.close()
     assert_unharmed(lan, proxy)
@@ -123,7 +118,7 @@ def a_commit_that_never_comes_leaves_nothing(lan):
 @test("arping")
 def who_does_not_read_holds_nobody_up(lan):
     proxy = sleeper(lan)
-    before = memory_kib(proxy)
+    before = proxy.memory_kib()
     deaf = [control.Raw(proxy.control) for _ in range(20)]
     for connection in deaf:
         connection.socket.setblocking(False)
@@ -134,7 +129,7 @@ def who_does_not_read_holds_nobody_up(lan):
                 break  # the daemon has stopped taking questions from a peer that takes no answers
         else:
             raise AssertionError("500 dumps were taken from a peer that reads none")
-    assert memory_kib(proxy) < before + 8 * 1024, f"{before} KiB before, {memory_kib(proxy)} KiB during"
+    proxy.assert_memory(before, 8 * 1024)
     assert_unharmed(lan, proxy)
     for connection in deaf:
         connection.socket.close()

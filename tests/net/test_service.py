@@ -195,8 +195,8 @@ def the_unit_does_the_whole_story_and_is_removed_without_a_trace(lan):
         systemd.install("--remove")
         assert systemd.show("proxzzyd", "LoadState") == "not-found"
         kept = systemd.run("find", "/etc/proxzzy", "-type", "f").stdout.split()
-        assert sorted(kept) == ["/etc/proxzzy/hosts.d/sleeper.conf", "/etc/proxzzy/proxzzyd.conf"], kept
-        systemd.install()
+        assert sorted(kept) == ["/etc/proxzzy/.made-user", "/etc/proxzzy/hosts.d/sleeper.conf",
+                                "/etc/proxzzy/proxzzyd.conf"], kept
         systemd.install("--remove", "--purge")
         systemd.run("rm", "-r", "/etc/systemd/system/proxzzyd.service.d")
         after = systemd.run("find", "/etc", "/usr/local", "/sys/fs/bpf").stdout.splitlines()

@@ -87,6 +87,17 @@ class Proxy:
         self.check_log()
         return code
 
+    def memory_kib(self):
+        """Resident and swapped memory of the daemon."""
+        with open(f"/proc/{self.process.pid}/status") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith(("VmRSS:", "VmSwap:")))
+
+    def assert_memory(self, before, room):
+        """The daemon has at most `room` KiB more than `before`.  A sanitizer keeps what was freed."""
+        now = self.memory_kib()
+        sanitized = re.search(r"^PROXZZY_SANITIZE:\w+=.", (build_folder() / "CMakeCache.txt").read_text(), re.M)
+        assert sanitized or now < before + room, f"{before} KiB before, {now} KiB now"
+
     def check_log(self):
         if SANITIZER.search(self.text()):
             raise AssertionError(f"a sanitizer objected: {self.text()[-6000:]}")

@@ -167,6 +167,31 @@ TEST_F(HostsFolder, AHostInCareFollowsItsFileWhenItIsAwake) {
     EXPECT_EQ(file_hosts_.retry().removed, Names{});
 }
 
+TEST_F(HostsFolder, AHostThatIsToGoWhenItIsAwakeSurvivesNoSecondReload) {
+    write("a.conf", host_text(1));
+    write("b.conf", host_text(2));
+    apply();
+    sleep("b");
+    folder_.remove("b.conf");
+    EXPECT_EQ(apply().waiting, Names{"b"});
+    write("a.conf", host_text(1, "echo = wake\n"));
+    EXPECT_EQ(apply().changed, Names{"a"});
+    wake("b");
+    EXPECT_EQ(file_hosts_.retry().removed, Names{"b"});
+    EXPECT_EQ(table_.names(), Names{"a"});
+}
+
+TEST_F(HostsFolder, ARequestDoesNotUndoAFileThatWaits) {
+    write("a.conf", host_text(1));
+    apply();
+    sleep("a");
+    write("a.conf", host_text(1, "echo = wake\n"));
+    EXPECT_EQ(apply().waiting, Names{"a"});
+    file_hosts_.forget("a");
+    wake("a");
+    EXPECT_EQ(file_hosts_.retry().changed, Names{"a"});
+}
+
 TEST_F(HostsFolder, WhatWaitsIsForgottenWhenTheFileChangesBack) {
     write("a.conf", host_text(1));
     write("b.conf", host_text(2));

@@ -217,6 +217,8 @@ TEST(HoldQueue, AFloodToOneHostNeverTakesTheOnlyPacketOfAnother) {
         ASSERT_EQ(queue.push(99, host4, plain(200), at(1)), HoldRefusal::none);
     EXPECT_EQ(queue.usage().packets, 20U);
     EXPECT_EQ(queue.usage(99).packets, 10U);
+    EXPECT_EQ(queue.take_evicted(), (std::map<HostId, std::size_t>{{99, 990}})) << "whoever lost packets can be told";
+    EXPECT_TRUE(queue.take_evicted().empty());
     for (HostId host = 0; host < 10; ++host)
         EXPECT_EQ(marks(queue.take(host, host4)), (std::vector<int>{static_cast<int>(host)}));
 }

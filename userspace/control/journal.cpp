@@ -129,12 +129,16 @@ void Journal::record(EventKind kind, Event event, Sparing& sparing, Instant now)
     record(kind, std::move(event));
 }
 
+bool Sparing::has_room(Instant now) const {
+    return std::max(due_, now) - now <= (sparing_burst - 1) * sparing_interval;
+}
+
 std::optional<std::uint64_t> Sparing::admit(Instant now) {
-    due_ = std::max(due_, now);
-    if (due_ - now > (sparing_burst - 1) * sparing_interval) {
+    if (!has_room(now)) {
         ++left_out_;
         return std::nullopt;
     }
+    due_ = std::max(due_, now);
     due_ += sparing_interval;
     return std::exchange(left_out_, 0);
 }

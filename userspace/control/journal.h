@@ -45,6 +45,8 @@ class Sparing {
 public:
     /// nullopt: not this one.  Else how many were left out before it.
     std::optional<std::uint64_t> admit(Instant now);
+    /// Whether admit() would.
+    [[nodiscard]] bool has_room(Instant now) const;
 
 private:
     Instant due_{};

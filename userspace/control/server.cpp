@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <thread>
 #include <tuple>
 
 #include <boost/asio/awaitable.hpp>
@@ -104,16 +105,49 @@ Result<> remove_stale(const std::string& path, const sockaddr_un& address) {
     return {};
 }
 
+/// Two daemons that start at the same time must not remove each other's socket.  A file that nobody else can open, for
+/// whoever can open a file can lock it; it is gone when the lock is.
+class Lock {
+public:
+    static Result<Lock> take(const std::string& socket) {
+        const std::string path = socket + ".lock";
+        const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+        while (std::chrono::steady_clock::now() < give_up) {
+            Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+            if (!file)
+                return fail_errno(fmt::format("control \"{}\": lock {}", socket, path), errno);
+            struct stat locked{};
+            struct stat found{};
+            if (flock(file.get(), LOCK_EX | LOCK_NB) == 0 && fstat(file.get(), &locked) == 0 &&
+                lstat(path.c_str(), &found) == 0 && locked.st_ino == found.st_ino)
+                return Lock(path, std::move(file));
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        return fail(Errc::busy, fmt::format("control \"{}\": another proxzzyd is starting, it holds {}", socket, path),
+                    "control");
+    }
+    Lock(Lock&&) noexcept = default;
+    Lock& operator=(Lock&&) = delete;
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    ~Lock() {
+        if (file_)
+            unlink(path_.c_str());
+    }
+
+private:
+    Lock(std::string path, Fd file) : path_(std::move(path)), file_(std::move(file)) {}
+    std::string path_;
+    Fd file_;
+};
+
 /// A listening socket at `path`.
 Result<Fd> listen_at(const std::string& path) {
     const sockaddr_un address = PZ_TRY(socket_address(path));
     const auto folder = std::filesystem::absolute(path).parent_path();
     if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
         return fail_errno(fmt::format("control \"{}\": folder {}", path, folder.string()), errno);
-    // Two daemons that start at the same time must not remove each other's socket.
-    const Fd lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!lock || flock(lock.get(), LOCK_EX) != 0)
-        return fail_errno(fmt::format("control \"{}\": folder {}", path, folder.string()), errno);
+    const Lock lock = PZ_TRY(Lock::take(path));
     PZ_TRY(remove_stale(path, address));
     Fd listener(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!listener)

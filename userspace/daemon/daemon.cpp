@@ -23,6 +23,8 @@ constexpr Duration heartbeat_interval = std::chrono::seconds(1);
 /// others.
 constexpr std::uint32_t event_interval_us = 10'000;
 constexpr std::uint32_t event_burst = 64;
+/// So many notices of the trigger thread wait for the loop before those that only tell are left out.
+constexpr int max_notices = 1024;
 
 Instant now() {
     return std::chrono::steady_clock::now();
@@ -152,7 +154,13 @@ Result<> Daemon::serve() {
     overheard_ready_.assign(overheard_->poll_fd());
     trigger_thread_ =
         PZ_TRY(TriggerThread::start(fastpath_->triggers_fd(), plans_, hold_, [this](TriggerNotice notice) {
-            boost::asio::post(loop_, [this, notice = std::move(notice)] { on_notice(notice); });
+            if (!notice.matters && notices_ >= max_notices)
+                return; // the kernel counted it
+            ++notices_;
+            boost::asio::post(loop_, [this, notice = std::move(notice)] {
+                --notices_;
+                on_notice(notice);
+            });
         }));
     wait_overheard();
     wait_heartbeat();
@@ -227,10 +235,7 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
 }
 
 Result<control::HostStatus> Daemon::host_get(std::string_view name) {
-    const Host* host = table_.find(name);
-    if (host == nullptr)
-        return fail(Errc::not_found, "there is no host '" + std::string(name) + "': `proxzzyctl hosts` lists them",
-                    "name");
+    const Host* host = PZ_TRY(table_.named(name));
     return control::HostStatus{
         .config = host->config,
         .id = host->id,
@@ -269,10 +274,7 @@ Result<control::Durable> Daemon::remove_host(std::string_view name) {
 }
 
 Result<std::vector<control::Wake>> Daemon::wakes(std::string_view name) {
-    const Host* host = table_.find(name);
-    if (host == nullptr)
-        return fail(Errc::not_found, "there is no host '" + std::string(name) + "': `proxzzyctl hosts` lists them",
-                    "name");
+    const Host* host = PZ_TRY(table_.named(name));
     return wakes_.of(host->id);
 }
 
@@ -324,7 +326,8 @@ FileHosts::Table Daemon::file_table() {
             .in_care =
                 [this](std::string_view name) {
                     const Host* host = table_.find(name);
-                    return host != nullptr && (host->state != HostState::awake || !host->awaited.empty());
+                    return host != nullptr &&
+                           (host->state != HostState::awake || !host->awaited.empty() || host->hand_back);
                 }};
 }
 
@@ -388,6 +391,10 @@ void Daemon::record(control::EventKind kind, const Host& host, std::string text,
 }
 
 void Daemon::record_sparingly(control::EventKind kind, const Host& host, std::string text, const Cause& cause) {
+    if (!seen_[host.id].sparing[kind].has_room(now())) { // before the packet is put in words
+        (void)seen_[host.id].sparing[kind].admit(now());
+        return;
+    }
     auto event = event_of(host, cause);
     event.text = std::move(text);
     journal_.record(kind, std::move(event), seen_[host.id].sparing[kind], now());
@@ -397,10 +404,16 @@ void Daemon::record_failure(std::string text, const std::string& interface) {
     control::Event event;
     event.text = std::move(text);
     event.interface = interface;
-    journal_.record(control::EventKind::failed, std::move(event));
+    journal_.record(control::EventKind::failed, std::move(event), failures_[interface], now());
 }
 
 void Daemon::on_notice(const TriggerNotice& notice) {
+    for (const auto& [id, packets] : hold_.take_evicted()) {
+        wakes_.dropped(id, packets);
+        if (const Host* host = table_.get(id); host != nullptr)
+            record(control::EventKind::dropped, *host,
+                   fmt::format("{} held packets made room for those of others", packets), {});
+    }
     const pz_event& event = notice.event;
     if (event.kind == PZ_EVENT_TRIGGER)
         return on_trigger(notice);
@@ -503,7 +516,7 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
         auto told = event_of(*host, cause);
         wakes_.not_woken(host->id, wake_of(told, cause));
         told.text = told.reason;
-        journal_.record(control::EventKind::non_wake, std::move(told));
+        journal_.record(control::EventKind::non_wake, std::move(told), non_wakes_, now());
     }
 }
 
@@ -577,8 +590,13 @@ Instant Daemon::last_seen(HostId host) const {
 
 Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
     Result<> first;
-    for (const auto& effect : effects)
+    std::vector<HostId> failed; // to be programmed: what follows for these has lost its ground
+    for (const auto& effect : effects) {
+        if (std::ranges::find(failed, effect.host) != failed.end())
+            continue;
         if (auto applied = apply(effect, cause); !applied) {
+            if (effect.kind == Effect::Kind::watch || effect.kind == Effect::Kind::serve)
+                failed.push_back(effect.host);
             if (const Host* host = table_.get(effect.host); host != nullptr)
                 record(control::EventKind::failed, *host, applied.error().message);
             else
@@ -586,6 +604,7 @@ Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
             if (first)
                 first = std::move(applied);
         }
+    }
     rearm();
     return first;
 }

@@ -2,6 +2,7 @@
 // The daemon: the presence table in one loop thread, and its effects on the kernel and the wire.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -151,6 +152,9 @@ private:
     /// Group MACs are shared between hosts.
     std::map<std::pair<PacketSocket*, MacAddress>, int> joins_;
     std::uint64_t ring_full_ = 0;
+    std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
+    control::Sparing non_wakes_;
+    std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
 };
 

@@ -72,7 +72,10 @@ std::vector<Error> check_host_files(const DaemonOptions& options, const HostFile
 FileHosts::Report FileHosts::apply(const HostFiles& files) {
     Report report;
     report.errors = files.errors;
-    waiting_.clear();
+    // what the files say now takes the place of what they said; a host that is still to go has no file to say so
+    std::erase_if(waiting_, [&](const auto& entry) {
+        return entry.second || files.hosts.contains(entry.first) || files.broken.contains(entry.first);
+    });
     std::vector<std::string> gone;
     for (const auto& [name, host] : hosts_)
         if (!files.hosts.contains(name) && !files.broken.contains(name))
@@ -115,7 +118,7 @@ const std::string* FileHosts::file_of(std::string_view name) const {
 }
 
 void FileHosts::forget(std::string_view name) {
-    if (const auto found = waiting_.find(name); found != waiting_.end())
+    if (const auto found = waiting_.find(name); found != waiting_.end() && !found->second)
         waiting_.erase(found);
 }
 

@@ -65,7 +65,7 @@ public:
     /// The file that a host comes from; nullptr: it does not come from one.
     [[nodiscard]] const std::string* file_of(std::string_view name) const;
     [[nodiscard]] std::size_t size() const { return hosts_.size(); }
-    /// Somebody else took care of a host that does not come from a file.
+    /// Somebody else removed or changed a host that does not come from a file (any more).
     void forget(std::string_view name);
 
 private:

@@ -84,7 +84,9 @@ void TriggerThread::on_event(const pz_event& event, ByteView frame) {
         const auto plan = plans_.get(event.host);
         if (!plan || plan->generation != event.generation)
             return; // the host left proxy care after the kernel saw the packet
+        notice.matters = false;
         if (auto& generation = woken_[event.host]; generation != event.generation) {
+            notice.matters = true;
             generation = event.generation;
             notice.magic_sent = !plan->magic.empty();
             for (const auto& departure : plan->magic)
@@ -96,6 +98,7 @@ void TriggerThread::on_event(const pz_event& event, ByteView frame) {
         if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {
             notice.refusal = hold_.push(event.host, *notice.address, frame, instant_from_ns(event.time_ns));
             notice.held = notice.refusal == HoldRefusal::none;
+            notice.matters |= notice.held;
         }
     }
     notify_(std::move(notice));

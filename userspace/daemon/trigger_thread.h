@@ -47,6 +47,7 @@ struct TriggerNotice {
     Bytes frame;                      // what was captured of it
     std::optional<IpAddress> address; // event.address, if there is one
     bool magic_sent = false;
+    bool matters = true; // else it only tells of one more packet
     Instant magic_at{}; // when
     bool held = false;
     HoldRefusal refusal = HoldRefusal::none;

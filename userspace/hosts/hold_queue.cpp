@@ -57,6 +57,7 @@ HoldRefusal HoldQueue::push(HostId host, const IpAddress& destination, std::span
             return HoldRefusal::all_full; // nobody has more than one packet: each of them is somebody's first
         const HostId most = by_count_.rbegin()->second;
         erase_if(most, [first = true](const HeldPacket&) mutable { return std::exchange(first, false); });
+        ++evicted_[most];
     }
 
     Held& held = held_[host];
@@ -78,6 +79,11 @@ std::size_t HoldQueue::drop(HostId host, const std::optional<IpAddress>& destina
     const std::lock_guard lock(mutex_);
     return erase_if(host, [&](const HeldPacket& packet) { return !destination || packet.destination == *destination; })
         .size();
+}
+
+std::map<HostId, std::size_t> HoldQueue::take_evicted() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(evicted_, {});
 }
 
 HoldQueue::Usage HoldQueue::usage() const {

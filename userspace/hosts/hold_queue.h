@@ -54,6 +54,9 @@ public:
     [[nodiscard]] Usage usage() const;
     [[nodiscard]] Usage usage(HostId host) const;
 
+    /// How many packets of which hosts made room for those of others since the last call.
+    std::map<HostId, std::size_t> take_evicted();
+
 private:
     struct Held {
         std::deque<HeldPacket> packets; // never empty
@@ -69,6 +72,7 @@ private:
     std::set<std::pair<std::size_t, HostId>> by_count_; // packets held, host
     std::size_t bytes_ = 0;
     std::size_t packets_ = 0;
+    std::map<HostId, std::size_t> evicted_;
 };
 
 } // namespace pz

@@ -85,7 +85,10 @@ void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) 
 
 void start_waking(Host& host, const Timers& timers, bool magic_sent, std::string reason, Instant now,
                   Effects& effects) {
+    const bool answered_for = host.state != HostState::unreachable;
     enter(host, HostState::waking, std::move(reason), now, effects);
+    if (!answered_for)
+        add(effects, Kind::serve, host);
     host.wake_wanted = false;
     ++host.wakes;
     host.triggered = now;
@@ -233,7 +236,7 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
 }
 
 Result<Effects> PresenceTable::remove(std::string_view name) {
-    Host* const host = PZ_TRY(named(name));
+    Host* const host = PZ_TRY(host_named(name));
     Effects effects;
     add(effects, Kind::forget, *host);
     add(effects, Kind::drop_held, *host);
@@ -275,7 +278,7 @@ std::size_t PresenceTable::in_care() const {
 }
 
 Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now) {
-    Host& host = *PZ_TRY(named(name));
+    Host& host = *PZ_TRY(host_named(name));
     Effects effects;
     if (host.state == HostState::arming || host.state == HostState::asleep)
         return effects;
@@ -300,7 +303,7 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
 }
 
 Result<Effects> PresenceTable::request_release(std::string_view name, Instant now) {
-    Host& host = *PZ_TRY(named(name));
+    Host& host = *PZ_TRY(host_named(name));
     Effects effects;
     switch (host.state) {
     case HostState::awake:
@@ -320,7 +323,7 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
 }
 
 Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) {
-    Host& host = *PZ_TRY(named(name));
+    Host& host = *PZ_TRY(host_named(name));
     Effects effects;
     switch (host.state) {
     case HostState::awake:
@@ -332,9 +335,6 @@ Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) 
         add(effects, Kind::send_magic, host);
         break;
     case HostState::unreachable:
-        add(effects, Kind::serve, host);
-        start_waking(host, options_.timers, false, "wake requested", now, effects);
-        break;
     case HostState::asleep:
         start_waking(host, options_.timers, false, "wake requested", now, effects);
         break;
@@ -654,12 +654,16 @@ void PresenceTable::unindex(const Host& host) {
         addresses(address.ip).erase({host.segment, address.ip});
 }
 
-Result<Host*> PresenceTable::named(std::string_view name) {
-    const auto found = by_name_.find(name);
-    if (found == by_name_.end())
+Result<const Host*> PresenceTable::named(std::string_view name) const {
+    const Host* const host = find(name);
+    if (host == nullptr)
         return fail(Errc::not_found,
                     fmt::format("name '{}': there is no such host; `proxzzyctl hosts` lists them", name), "name");
-    return &hosts_.at(found->second);
+    return host;
+}
+
+Result<Host*> PresenceTable::host_named(std::string_view name) {
+    return &hosts_.at(PZ_TRY(named(name))->id);
 }
 
 /// The host, if `generation` is its present one.

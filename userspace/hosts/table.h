@@ -109,8 +109,6 @@ struct Host {
     std::optional<Instant> due;     // when tick() looks at the host next
 };
 
-/// "ARP request", "duplicate address detection", ...
-std::string_view name_of(pz_sign sign);
 /// Whether packets to `ip` may wait for the host: it is one of its addresses, and has not expired.
 bool is_served(const Host& host, const IpAddress& ip);
 
@@ -126,6 +124,8 @@ public:
     Result<Effects> remove(std::string_view name);
 
     [[nodiscard]] const Host* find(std::string_view name) const;
+    /// Errc::not_found, in words for who asked.
+    [[nodiscard]] Result<const Host*> named(std::string_view name) const;
     [[nodiscard]] const Host* find(SegmentId segment, const IpAddress& ip) const;
     [[nodiscard]] const Host* get(HostId id) const;
     [[nodiscard]] std::vector<std::string> names() const;
@@ -165,7 +165,7 @@ private:
     Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced);
     void index(const Host& host);
     void unindex(const Host& host);
-    Result<Host*> named(std::string_view name);
+    Result<Host*> host_named(std::string_view name);
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);
