@@ -12,7 +12,7 @@ import control_load
 from case import assert_slept, connect_and_check, sleeper, test
 from frames import TCP_SYN, arp_request, magic, packet, tcp
 from lan import SUPPORT, wait_until
-from proxy import program
+from proxy import program, sanitized
 
 
 def follow(proxy, *options):
@@ -170,7 +170,8 @@ class Mimic:
 @test()
 def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
     """100,000 events while hosts are woken: no wake takes longer, nobody who reads misses one unnoticed, and those who
-    do not read cost nothing and are told."""
+    do not read cost nothing and are told.  A fifth of that with a sanitizer, which is slower."""
+    count = 20_000 if sanitized() else 100_000
     proxy = lan.proxy("--log-level", "error")
     mimics = [Mimic(lan, i) for i in range(22)]
     for mimic in mimics:
@@ -184,7 +185,7 @@ def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
     readers = load(proxy, "readers", 50)
     assert readers.stdout.readline() == "reading\n"
     begun = time.monotonic()
-    requests = load(proxy, "requests", 100_000)
+    requests = load(proxy, "requests", count)
     assert requests.stdout.readline() == "begun\n"
     crowded = []
     for mimic in mimics[11:]:
@@ -194,9 +195,9 @@ def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
     memory = proxy.memory_kib()
     sent, _ = requests.communicate(timeout=90)
     took = time.monotonic() - begun
-    assert requests.returncode == 0 and int(sent) >= 100_000, sent
+    assert requests.returncode == 0 and int(sent) >= count, sent
     last = json.loads(proxy.run_ctl("events").stdout.splitlines()[-1])["sequence"]
-    assert last >= 100_000
+    assert last >= count
     answer, _ = readers.communicate(f"{last}\n", timeout=30)
     assert readers.returncode == 0
     tallies = json.loads(answer)["connections"]
@@ -211,7 +212,7 @@ def a_hundred_readers_of_whom_half_never_read_change_no_wake(lan):
             return tally.last >= last
 
         wait_until("a reader that had slept has caught up", caught_up)
-        assert tally.complete() and tally.missed > 50_000, vars(tally)
+        assert tally.complete() and tally.missed > count // 2, vars(tally)
     for step, name in enumerate(("to the Magic Packet", "from sign of life to delivery")):
         before, after = (statistics.median(times[step] for times in each) for each in (alone, crowded))
         print(f"{name}: median {before * 1e3:.2f} ms alone, {after * 1e3:.2f} ms among 100 readers")
