@@ -26,7 +26,7 @@ std::string to_text(const control::Event& event);
 std::string to_text(const std::string& host, const std::vector<control::Wake>& wakes);
 /// Counters that are not 0, with frames a second.
 std::string to_text(const std::vector<control::Counter>& counters, const std::vector<double>& rates);
-/// "2026-11-21 13:29:01.123", local time.
+/// "2001-02-03 13:29:01.123", local time.
 std::string to_text(std::uint64_t time_ns);
 std::string to_text(const ExplainedFrame& asked);
 
