@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,7 +13,6 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
-#include <thread>
 #include <tuple>
 
 #include <boost/asio/awaitable.hpp>
@@ -31,6 +29,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/fd.h"
+#include "base/lock.h"
 #include "control/session.h"
 
 namespace pz::control {
@@ -111,17 +110,14 @@ class Lock {
 public:
     static Result<Lock> take(const std::string& socket) {
         const std::string path = socket + ".lock";
-        const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-        while (std::chrono::steady_clock::now() < give_up) {
+        for (;;) {
             Fd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
             if (!file)
                 return fail_errno(fmt::format("control \"{}\": lock {}", socket, path), errno);
-            struct stat locked{};
-            struct stat found{};
-            if (flock(file.get(), LOCK_EX | LOCK_NB) == 0 && fstat(file.get(), &locked) == 0 &&
-                lstat(path.c_str(), &found) == 0 && locked.st_ino == found.st_ino)
+            if (!PZ_TRY(lock_exclusively(file, std::chrono::seconds(2))))
+                break;
+            if (is_still_at(file, path))
                 return Lock(path, std::move(file));
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
         return fail(Errc::busy, fmt::format("control \"{}\": another proxzzyd is starting, it holds {}", socket, path),
                     "control");

@@ -391,13 +391,14 @@ void Daemon::record(control::EventKind kind, const Host& host, std::string text,
 }
 
 void Daemon::record_sparingly(control::EventKind kind, const Host& host, std::string text, const Cause& cause) {
-    if (!seen_[host.id].sparing[kind].has_room(now())) { // before the packet is put in words
-        (void)seen_[host.id].sparing[kind].admit(now());
+    control::Sparing& sparing = seen_[host.id].sparing[kind];
+    if (!sparing.has_room(now())) { // before the packet is put in words
+        (void)sparing.admit(now());
         return;
     }
     auto event = event_of(host, cause);
     event.text = std::move(text);
-    journal_.record(kind, std::move(event), seen_[host.id].sparing[kind], now());
+    journal_.record(kind, std::move(event), sparing, now());
 }
 
 void Daemon::record_failure(std::string text, const std::string& interface) {

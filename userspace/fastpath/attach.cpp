@@ -5,7 +5,6 @@
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -15,12 +14,13 @@
 #include <chrono>
 #include <filesystem>
 #include <optional>
-#include <thread>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include <spdlog/fmt/fmt.h>
+
+#include "base/lock.h"
 
 namespace pz::fastpath {
 
@@ -53,14 +53,6 @@ std::string replaced(std::string text, char from, char to) {
     return text;
 }
 
-/// Whether `path` still is what was opened: the daemon that held the lock removes its directory when it stops.
-bool is_same_directory(const Fd& opened, const std::string& path) {
-    struct stat held{};
-    struct stat found{};
-    return ::fstat(opened.get(), &held) == 0 && ::stat(path.c_str(), &found) == 0 && held.st_dev == found.st_dev &&
-           held.st_ino == found.st_ino;
-}
-
 /// Creates and locks the directory.
 Result<Fd> lock_directory(const std::string& path) {
     std::error_code error;
@@ -71,20 +63,15 @@ Result<Fd> lock_directory(const std::string& path) {
     if (!lock)
         return fail_errno("cannot open " + path, errno);
     // a daemon that was just killed holds its lock until the kernel has taken it apart
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-    while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK && std::chrono::steady_clock::now() < give_up) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
-            continue;
-        }
-        if (errno == EWOULDBLOCK)
-            return fail(Errc::busy,
-                        "another proxzzyd is running with --bpffs '" + path +
-                            "': stop it, or give this one another directory",
-                        "bpffs");
-        return fail_errno("cannot lock " + path, errno);
-    }
-    if (!is_same_directory(lock, path))
+    const auto locked = lock_exclusively(lock, std::chrono::seconds(1));
+    if (!locked)
+        return fail(locked.error().code, "cannot lock " + path + ": " + locked.error().message);
+    if (!*locked)
+        return fail(Errc::busy,
+                    "another proxzzyd is running with --bpffs '" + path +
+                        "': stop it, or give this one another directory",
+                    "bpffs");
+    if (!is_still_at(lock, path))
         return lock_directory(path);
     return lock;
 }
