@@ -52,7 +52,7 @@ inline constexpr auto enum_names<EchoMode> = echo_names;
 template <>
 inline constexpr auto enum_names<Identity> = identity_names;
 template <>
-inline constexpr std::array enum_names<HostState>{"awake", "arming", "asleep", "waking", "unreachable"};
+inline constexpr auto enum_names<HostState> = host_state_names;
 template <>
 inline constexpr std::array enum_names<FrameVerdict>{"pass", "drop", "answer"};
 template <>

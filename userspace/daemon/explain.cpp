@@ -54,9 +54,7 @@ std::optional<std::string> rule_that_decided(const pz_explanation& found, const 
     case PZ_REASON_TRIGGER_ECHO:
     case PZ_REASON_ECHO_ANSWERED:
     case PZ_REASON_ECHO_IGNORED:
-        return fmt::format("echo {}", host.config.echo == EchoMode::answer   ? "answer"
-                                      : host.config.echo == EchoMode::ignore ? "ignore"
-                                                                             : "wake");
+        return fmt::format("echo {}", echo_names.at(static_cast<std::size_t>(host.config.echo)));
     default:
         return std::nullopt;
     }

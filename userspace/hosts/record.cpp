@@ -180,19 +180,8 @@ Result<> validate(const HostConfig& config) {
 }
 
 std::string_view to_string(HostState state) {
-    switch (state) {
-    case HostState::awake:
-        return "awake";
-    case HostState::arming:
-        return "arming";
-    case HostState::asleep:
-        return "asleep";
-    case HostState::waking:
-        return "waking";
-    case HostState::unreachable:
-        return "unreachable";
-    }
-    return "unknown";
+    const auto index = static_cast<std::size_t>(state);
+    return index < host_state_names.size() ? host_state_names[index] : "unknown";
 }
 
 std::string to_string(const WakeRule& rule) {

@@ -78,6 +78,7 @@ struct HostConfig {
 
 /// States of the design's section 6.
 enum class HostState : std::uint8_t { awake, arming, asleep, waking, unreachable };
+inline constexpr std::array host_state_names{"awake", "arming", "asleep", "waking", "unreachable"};
 
 /// Names and bounds that a configuration must keep, whoever sends it; errors name the field.
 /// Checks everything that can be checked without the table: name, MACs, addresses, rules, VLANs.
