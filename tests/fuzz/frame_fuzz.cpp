@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "net/frame.h"
+#include "net/router_advertisement.h"
 
 namespace {
 
@@ -105,6 +106,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto parsed = pz::parse_frame(frame);
     check_offsets(frame, parsed);
     check_completion(frame, parsed);
+    for (const auto& [prefix, valid] : pz::advertised_prefixes(frame))
+        REQUIRE(parsed.l3 == pz::L3::ipv6 && prefix.is_v6() && !prefix.is_link_local());
 
     // A mutated IPv4 header nearly always fails its checksum: set it right, so that what lies behind is reached too.
     if (parsed.status == pz::ParseStatus::bad_checksum) {

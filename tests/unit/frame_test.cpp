@@ -684,6 +684,19 @@ TEST(BuildNeighbor, DadHasNoSourceAndNoOption) {
     EXPECT_EQ(build_neighbor_solicitation(host_mac, IpAddress::v6({}), host6, {}), expected);
 }
 
+TEST(BuildMld, ReportOfTwoGroups) {
+    const Bytes expected = hex("33 33 00 00 00 16  02 00 00 00 00 01  86 dd"
+                               "60 00 00 00  00 38 00 01"
+                               "fe 80 00 00 00 00 00 00 00 00 00 00 00 00 00 01"
+                               "ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 16"
+                               "3a 00 05 02 00 00 01 00" // Router Alert
+                               "8f 00 6e 4b  00 00 00 02"
+                               "04 00 00 00  ff 02 00 00 00 00 00 00 00 00 00 01 ff 00 00 51"
+                               "04 00 00 00  ff 02 00 00 00 00 00 00 00 00 00 01 ff 00 00 52");
+    const std::array groups{solicited_node_group(host6), IpAddress::parse("ff02::1:ff00:52").value()};
+    EXPECT_EQ(build_mld_report(gateway_mac, gateway6, groups, {}), expected);
+}
+
 const Ends ends4{client_mac, host_mac, client4, host4};
 const Ends ends6{client_mac, host_mac, client6, host6};
 
@@ -765,6 +778,7 @@ TEST(Builders, WhatIsBuiltParsesAsWhatItIs) {
             {build_unsolicited_na(host_mac, host_mac, host6, true, tags), L3::ipv6},
             {build_neighbor_solicitation(gateway_mac, gateway6, host6, tags), L3::ipv6},
             {build_neighbor_solicitation(host_mac, IpAddress::v6({}), host6, tags), L3::ipv6},
+            {build_mld_report(gateway_mac, gateway6, std::array{solicited_node_group(host6)}, tags), L3::ipv6},
             {build_tcp(ends4, 40000, 22, 0x10, tags), L3::ipv4},
             {build_tcp(ends6, 40000, 22, 0x10, tags), L3::ipv6},
             {build_udp(ends4, 40000, 22, tags), L3::ipv4},

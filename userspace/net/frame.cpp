@@ -27,6 +27,7 @@ constexpr std::uint16_t vid_mask = 0x0fff;
 constexpr int max_tags = 2;
 constexpr int max_extension_headers = 8;
 constexpr std::uint8_t protocol_mobility = 135;
+constexpr std::uint8_t mld2_report = 143;
 constexpr std::size_t smallest_frame = 60; // IEEE 802.3, without the frame check sequence
 
 /// A header at `offset`, or nullopt when it does not lie within `bytes` whole.
@@ -403,6 +404,33 @@ Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sen
                                    .option = ND_OPT_SOURCE_LINKADDR,
                                    .link_layer = sender},
                                   tags);
+}
+
+Bytes build_mld_report(const MacAddress& listener, const IpAddress& source, std::span<const IpAddress> groups,
+                       TagStack tags) {
+    const auto routers = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16});
+    // Hop-by-Hop: Router Alert for MLD (RFC 2711 §2.1), PadN
+    constexpr std::array<std::uint8_t, 8> hop_by_hop{IPPROTO_ICMPV6, 0, IP6OPT_ROUTER_ALERT, 2, 0, 0, IP6OPT_PADN, 0};
+    struct Record {
+        std::uint8_t type;
+        std::uint8_t auxiliary_length;
+        std::uint16_t sources;
+        std::array<std::uint8_t, 16> group;
+    };
+    constexpr std::uint8_t change_to_exclude = 4;
+    icmp6_hdr report{};
+    report.icmp6_type = mld2_report;
+    report.icmp6_data16[1] = htons(static_cast<std::uint16_t>(groups.size()));
+
+    auto frame = start_frame(multicast_mac(routers), listener, tags, ETHERTYPE_IPV6);
+    append(frame, ip6_header(source, routers, IPPROTO_HOPOPTS, 1,
+                             sizeof hop_by_hop + sizeof report + groups.size() * sizeof(Record)));
+    append(frame, hop_by_hop);
+    append(frame, report);
+    for (const auto& group : groups)
+        append(frame, Record{.type = change_to_exclude, .auxiliary_length = 0, .sources = 0, .group = group.bytes});
+    complete_checksum(frame);
+    return frame;
 }
 
 Bytes build_magic_ethernet(const MacAddress& sender, const MacAddress& target, const SecureOn& password,

@@ -83,6 +83,11 @@ Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& 
 Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
                                   TagStack tags);
 
+/// RFC 3810 §5.2: a version 2 report to ff02::16 that `listener` takes what is sent to `groups`, from any source; at
+/// most 72 of them, and `source` is link-local or ::.
+Bytes build_mld_report(const MacAddress& listener, const IpAddress& source, std::span<const IpAddress> groups,
+                       TagStack tags);
+
 /// Who sends an IP packet to whom; both addresses are of one family.
 struct Ends {
     MacAddress source_mac;
