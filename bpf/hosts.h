@@ -94,7 +94,7 @@ PZ_INLINE int pz_filter(struct xdp_md *ctx, struct pz_packet *p)
 		}
 		/* a claim may be unicast to somebody else */
 		l3 = next == IPPROTO_ICMPV6 ? pz_at(ctx, p->l3_offset + PZ_IPV6_HLEN, PZ_ND_LEN) : NULL;
-		return l3 && pz_address6_bit(l3 + 8) ? PZ_CONTINUE : XDP_PASS;
+		return l3 && (pz_address6_bit(l3 + 8) || (p->group && PZ_U8(l3) == PZ_ND_RA)) ? PZ_CONTINUE : XDP_PASS;
 	}
 	l3 = pz_at(ctx, p->l3_offset, PZ_ARP_LEN);
 	if (!l3)
@@ -241,13 +241,13 @@ PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
 		return PZ_CONTINUE;
 	}
 	if (sign == PZ_SIGN_REPLY) {
-		/* While the host is woken the daemon asks, and knows from before whether this NIC answers by itself. */
-		int waking = policy->stage == PZ_STAGE_WAKING;
+		/* Once the host is to wake the daemon asks, and knows from before whether this NIC answers by itself. */
+		int asked = policy->stage >= PZ_STAGE_WAKING;
 
-		p->reason = waking ? PZ_REASON_OWNER_SEEN : PZ_REASON_NIC_ANSWERS;
-		report.kind = waking ? PZ_EVENT_PROOF : PZ_EVENT_NIC_ANSWERS;
+		p->reason = asked ? PZ_REASON_OWNER_SEEN : PZ_REASON_NIC_ANSWERS;
+		report.kind = asked ? PZ_EVENT_PROOF : PZ_EVENT_NIC_ANSWERS;
 		report.reason = p->reason;
-		if (waking || now - last_seen >= 1000000000)
+		if (asked || now - last_seen >= 1000000000)
 			pz_emit(ctx, p, &report);
 		return PZ_CONTINUE;
 	}
@@ -344,6 +344,8 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	if (owner) {
 		speaker = owner->host;
 		pz_owner_speaks(ctx, p, speaker, now, daemon);
+	} else if (p->group && p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_RA && p->status == PZ_REASON_NOBODY) {
+		pz_report_router(ctx, p);
 	}
 	if (pz_claims(ctx, p, now))
 		return pz_pass(p, PZ_REASON_CONFLICT);
@@ -374,6 +376,8 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	pz_copy_mac(p->answer_mac, index->mac);
 	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))
 		p->status = PZ_REASON_IP_MALFORMED;
+	if (policy->stage == PZ_STAGE_UNREACHABLE)
+		return pz_pass(p, p->status == PZ_REASON_NOBODY ? PZ_REASON_UNREACHABLE : p->status);
 	if (p->status != PZ_REASON_NOBODY)
 		return pz_ignore(p, p->status);
 	return PZ_CONTINUE;

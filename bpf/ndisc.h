@@ -8,6 +8,7 @@
 #include "resize.h"
 
 #define PZ_ND_RS 133
+#define PZ_ND_RA 134
 #define PZ_ND_NS 135
 #define PZ_ND_NA 136
 #define PZ_ND_LEN 24

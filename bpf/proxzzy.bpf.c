@@ -45,7 +45,7 @@ __noinline int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
 		action = pz_wake(ctx, p);
 	if (action == PZ_CONTINUE)
 		action = pz_steer(p);
-	if ((action == XDP_DROP ? PZ_NON_WAKES : PZ_GROUP_NON_WAKES) >> p->reason & 1)
+	if ((action == XDP_DROP ? PZ_NON_WAKES : PZ_PASSED_NON_WAKES) >> p->reason & 1)
 		pz_report_non_wake(ctx, p);
 	return action;
 }

@@ -230,8 +230,8 @@ PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
 	(PZ_BIT(PORT_CLOSED) | PZ_BIT(UNICAST_IGNORED) | PZ_BIT(ECHO_IGNORED) | PZ_BIT(ECHO_CHECKSUM) |                \
 	 PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(IP_MALFORMED) | PZ_BIT(IP_CHECKSUM) |             \
 	 PZ_BIT(IP_FRAGMENT) | PZ_BIT(IP_SOURCE_ROUTE) | PZ_BIT(IP_EXT_TOO_MANY) | PZ_BIT(L4_MALFORMED))
-/* Also said of broadcasts, once it is known which host is meant. */
-#define PZ_GROUP_NON_WAKES (PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED))
+/* Also said of what passes, once it is known which host is meant. */
+#define PZ_PASSED_NON_WAKES (PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(UNREACHABLE))
 PZ_STATIC_ASSERT(PZ_REASON_COUNT <= 64, "reasons are bits of PZ_NON_WAKES");
 
 /*
@@ -247,7 +247,7 @@ PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
 		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_NON_WAKE, .reason = p->reason, .host = host};
 	__u64 due;
 
-	if (!policy || !live || policy->stage != PZ_STAGE_ASLEEP)
+	if (!policy || !live || (policy->stage != PZ_STAGE_ASLEEP && policy->stage != PZ_STAGE_UNREACHABLE))
 		return;
 	due = live->non_wake_due_ns;
 	if (due < report.time_ns)
@@ -261,6 +261,16 @@ PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
 		live->non_wake_due_ns = due + PZ_NON_WAKE_INTERVAL_NS;
 	report.generation = policy->generation;
 	pz_emit(ctx, p, &report);
+}
+
+/* Router Advertisements leave half of the ring to what the others on it need. */
+PZ_INLINE void pz_report_router(struct xdp_md *ctx, const struct pz_packet *p)
+{
+	struct pz_report report = {.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_ROUTER, .reason = PZ_REASON_NOBODY};
+
+	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) <=
+	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2)
+		pz_emit(ctx, p, &report);
 }
 
 PZ_INLINE void pz_mark_lost(struct pz_live *live)

@@ -43,6 +43,7 @@ inline std::vector<CorpusFrame> corpus() {
     add("NA of a stranger", Ether{.destination = group_mac(all_nodes()), .source = stranger_mac} /
                                 Ip6{.source = host_ip6(), .destination = all_nodes(), .hop_limit = 255} /
                                 Na{.solicited = false} / target_lla(stranger_mac));
+    add("Router Advertisement", router_advertisement());
     add("IPv4 echo", echo4());
     add("small IPv4 echo", echo4(Raw{}), 18);
     add("IPv4 echo with options", Ether{} / Ip4{.options = {7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0}} / Icmp4{} / Raw{"x"});

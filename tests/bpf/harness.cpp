@@ -464,6 +464,8 @@ Outcome DataPath::check(ByteView frame, const Expected& expected, const std::str
             wrong += fmt::format("  {} ring: wanted {} events, got {}\n", ring, want.size(), got.size());
         for (std::size_t i = 0; i < std::min(got.size(), want.size()); i++) {
             const auto known = hosts_.find(got[i].header.host);
+            if (got[i].header.kind == PZ_EVENT_ROUTER && got[i].header.kind == want[i].kind)
+                continue; // no host's
             if (known == hosts_.end())
                 wrong += fmt::format("  {} ring: host {} is nobody\n", ring, got[i].header.host);
             else

@@ -252,6 +252,16 @@ inline Packet dad_advertisement(const Ip6Address& target = host_ip6(), bool over
            Ip6{.source = target, .destination = all_nodes(), .hop_limit = 255} /
            Na{.target = target, .solicited = false, .override_flag = override_flag} / target_lla(owner);
 }
+/// With one prefix: 2001:db8::/64, autonomous, valid for an hour.
+inline Packet router_advertisement(const Ether& ether = {.destination = group_mac(all_nodes()),
+                                                         .source = gateway_mac}) {
+    Bytes prefix{64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0};
+    const Ip6Address network = "2001:db8::"_ip6;
+    prefix.insert(prefix.end(), network.bytes.begin(), network.bytes.end());
+    return ether / Ip6{.source = "fe80::1"_ip6, .destination = all_nodes(), .hop_limit = 255} /
+           Icmp6{.type = 134, .word = 0x40000708} / Raw{8, 0} / NdOption{.type = 3, .body = std::move(prefix)};
+}
+
 inline Packet echo4(Raw payload = Raw{"abcdefghijklmnopqrstuvwabcdefghi"}) {
     return Ether{} / Ip4{} / Icmp4{} / std::move(payload);
 }

@@ -223,13 +223,18 @@ TEST_F(CtlRun, C14_WhyTellsEveryStep) {
     ignored.packet = "another";
     ignored.reason = "port-closed";
     ignored.count = 3;
-    service.wake_log = {wake, ignored};
+    control::Wake renewal;
+    renewal.outcome = "waking";
+    renewal.sentence = "192.0.2.20 is to be renewed";
+    renewal.decided_by = "daemon";
+    service.wake_log = {wake, ignored, renewal};
     const auto shown = text({"why", "nas"});
     for (const char* expected :
          {"woken by the packet\n  why           trigger-syn: TCP connection attempt\n  decided by    kernel, rule "
           "tcp/22\n",
           "  Magic Packet  ", "+0.045 ms\n", "+301.000 ms  ARP probe\n", "+302.001 ms  held packets: 1\n",
-          "  outcome       awake\n", "not woken by another, 3 times\n"})
+          "  outcome       awake\n", "not woken by another, 3 times\n",
+          "woken by proxzzyd: 192.0.2.20 is to be renewed\n  decided by    daemon\n"})
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
     const auto as_json = json_of({"why", "nas"});
     EXPECT_EQ(as_json.at("host"), "nas");

@@ -32,13 +32,32 @@ TEST(DaemonOptions, OneInterfaceIsEnough) {
     EXPECT_EQ(options.identity, Identity::host);
     EXPECT_EQ(options.max_hosts, 65'536U);
     EXPECT_EQ(options.answer_without_daemon, std::chrono::minutes(10));
+    EXPECT_EQ(options.wake_limit, std::chrono::minutes(1));
     EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000}));
 }
 
 TEST(DaemonOptions, EverythingCanBeSet) {
-    const auto parsed = parse({"-i", "lan0", "--interface=lan1", "--control", "/tmp/c", "--bpffs", "/sys/fs/bpf/x",
-                               "--identity", "proxy", "--max-hosts", "10", "--answer-without-daemon", "5",
-                               "--magic-port", "4711", "--magic-port", "9", "--log-level", "debug"});
+    const auto parsed = parse({"-i",
+                               "lan0",
+                               "--interface=lan1",
+                               "--control",
+                               "/tmp/c",
+                               "--bpffs",
+                               "/sys/fs/bpf/x",
+                               "--identity",
+                               "proxy",
+                               "--max-hosts",
+                               "10",
+                               "--answer-without-daemon",
+                               "5",
+                               "--wake-limit",
+                               "300",
+                               "--magic-port",
+                               "4711",
+                               "--magic-port",
+                               "9",
+                               "--log-level",
+                               "debug"});
     ASSERT_TRUE(parsed) << parsed.error().message;
     const auto& options = std::get<DaemonOptions>(*parsed);
     EXPECT_EQ(options.interfaces, (std::vector<std::string>{"lan0", "lan1"}));
@@ -47,6 +66,8 @@ TEST(DaemonOptions, EverythingCanBeSet) {
     EXPECT_EQ(options.identity, Identity::proxy);
     EXPECT_EQ(options.max_hosts, 10U);
     EXPECT_EQ(options.answer_without_daemon, std::chrono::seconds(5));
+    EXPECT_EQ(options.wake_limit, std::chrono::minutes(5));
+    EXPECT_EQ(table_options(options).timers.wake_limit, std::chrono::minutes(5));
     EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000, 4711}));
     EXPECT_EQ(options.log_level, log::Level::debug);
 }
@@ -58,6 +79,7 @@ TEST(DaemonOptions, ARefusalNamesTheOptionTheValueAndWhatWouldBeRight) {
     EXPECT_EQ(refusal({"-i", "lan0", "--max-hosts", "0"}), "--max-hosts '0' is out of range: 1 to 4194304");
     EXPECT_EQ(refusal({"-i", "lan0", "--answer-without-daemon", "86401"}),
               "--answer-without-daemon '86401' is out of range: 1 to 86400 seconds");
+    EXPECT_EQ(refusal({"-i", "lan0", "--wake-limit", "0"}), "--wake-limit '0' is out of range: 1 to 3600 seconds");
     EXPECT_EQ(refusal({"-i", "lan0", "--magic-port", "70000"}),
               "--magic-port '70000' is not a UDP port: give 1 to 65535");
     EXPECT_EQ(refusal({"-i", "lan0", "--log-level", "loud"}),
@@ -83,8 +105,8 @@ TEST(DaemonOptions, HelpAndVersionPrintWithoutAnInterface) {
     const auto help = parse({"--help"});
     ASSERT_TRUE(help);
     for (const char* option :
-         {"--interface", "--control", "--bpffs", "--identity", "--max-hosts", "--answer-without-daemon", "--magic-port",
-          "--log-level", "--config", "--hosts", "--check-config"})
+         {"--interface", "--control", "--bpffs", "--identity", "--max-hosts", "--answer-without-daemon", "--wake-limit",
+          "--magic-port", "--log-level", "--config", "--hosts", "--check-config"})
         EXPECT_NE(std::get<PrintAndExit>(*help).text.find(option), std::string::npos) << option;
     const auto version = parse({"--version"});
     ASSERT_TRUE(version);
@@ -117,7 +139,8 @@ protected:
 TEST_F(DaemonConfig, TheFileHasEveryOption) {
     const auto parsed = parse_with("# a gateway\ninterface = lan0\ninterface=lan1 # two of them\n\n"
                                    "control = /tmp/c\nbpffs = /sys/fs/bpf/x\nidentity = proxy\nmax-hosts = 10\n"
-                                   "answer-without-daemon = 5\nmagic-port = 4711\nlog-level = error\n");
+                                   "answer-without-daemon = 5\nwake-limit = 300\nmagic-port = 4711\n"
+                                   "log-level = error\n");
     ASSERT_TRUE(parsed) << parsed.error().message;
     const auto& options = std::get<DaemonOptions>(*parsed);
     EXPECT_EQ(options.interfaces, (std::vector<std::string>{"lan0", "lan1"}));
@@ -126,6 +149,7 @@ TEST_F(DaemonConfig, TheFileHasEveryOption) {
     EXPECT_EQ(options.identity, Identity::proxy);
     EXPECT_EQ(options.max_hosts, 10U);
     EXPECT_EQ(options.answer_without_daemon, std::chrono::seconds(5));
+    EXPECT_EQ(options.wake_limit, std::chrono::minutes(5));
     EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000, 4711}));
     EXPECT_EQ(options.log_level, log::Level::error);
     EXPECT_EQ(options.hosts, folder_.path() + "/hosts.d");
@@ -167,7 +191,7 @@ TEST_F(DaemonConfig, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "option 'identity' cannot be specified more than once");
     EXPECT_EQ(refusal_of(good + "interfaces = lan1\n"),
               "key \"interfaces\": is unknown, must be one of interface, control, bpffs, identity, max-hosts, "
-              "answer-without-daemon, magic-port, log-level");
+              "answer-without-daemon, wake-limit, magic-port, log-level");
     EXPECT_EQ(refusal_of("[daemon]\ninterface = lan0\n").substr(0, 36), "key \"daemon.interface\": is unknown, ");
     EXPECT_EQ(refusal_of(good + "serve lan1\n"), "line \"serve lan1\": must be KEY = VALUE");
     // of what is for the command line alone
@@ -196,10 +220,11 @@ TEST(DaemonOptions, WhatTakesARestartIsNamed) {
     now.identity = Identity::proxy;
     now.max_hosts = 1;
     now.answer_without_daemon = std::chrono::seconds(1);
+    now.wake_limit = std::chrono::seconds(1);
     now.magic_ports = {1};
     EXPECT_EQ(needs_restart(running, now),
               (std::vector<std::string>{"interface", "control", "bpffs", "identity", "max-hosts",
-                                        "answer-without-daemon", "magic-port"}));
+                                        "answer-without-daemon", "wake-limit", "magic-port"}));
 }
 
 } // namespace

@@ -160,6 +160,8 @@ std::string to_text(const std::string& host, const std::vector<control::Wake>& w
         std::string what = wake.packet;
         if (wake.decided_by == "operator")
             what = "a request on the control socket";
+        else if (wake.decided_by == "daemon" && what.empty())
+            what = "proxzzyd: " + wake.sentence;
         else if (what.empty())
             what = "something that was not captured";
         std::vector<Row> rows;

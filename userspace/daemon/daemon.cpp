@@ -13,6 +13,7 @@
 #include "daemon/explain.h"
 #include "daemon/service_manager.h"
 #include "net/describe.h"
+#include "net/router_advertisement.h"
 
 namespace pz {
 
@@ -476,6 +477,8 @@ void Daemon::on_edge(const Host& host, const Effect& edge, const Cause& cause) {
     if (edge.to == HostState::waking || (edge.from == HostState::asleep && alive)) {
         auto wake = wake_of(event_of(host, cause), cause);
         wake.time_ns = wall_time(at);
+        if (wake.reason.empty()) // no packet did it
+            wake.sentence = edge.text;
         wakes_.begin(host.id, std::move(wake), at);
     }
     if (alive)
@@ -491,7 +494,17 @@ void Daemon::on_edge(const Host& host, const Effect& edge, const Cause& cause) {
     }
 }
 
+void Daemon::on_router(SegmentId segment, ByteView frame) {
+    if (!routers_[segment].admit(now())) // each costs a look at every host in its prefixes
+        return;
+    for (const auto& [prefix, valid] : advertised_prefixes(frame))
+        table_.on_prefix(segment, prefix, valid, now());
+    rearm();
+}
+
 void Daemon::on_overheard(const pz_event& event, ByteView frame) {
+    if (event.kind == PZ_EVENT_ROUTER)
+        return on_router(event.segment, frame);
     const Host* host = table_.get(event.host);
     if (host == nullptr || host->generation != event.generation)
         return;
@@ -513,11 +526,14 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
                                      address ? address->to_string() : "an address",
                                      host->config.macs.front().to_string()),
                          cause);
-    } else if (event.kind == PZ_EVENT_NON_WAKE && host->state == HostState::asleep) {
+    } else if (event.kind == PZ_EVENT_NON_WAKE &&
+               (host->state == HostState::asleep || host->state == HostState::unreachable)) {
         auto told = event_of(*host, cause);
         wakes_.not_woken(host->id, wake_of(told, cause));
         told.text = told.reason;
         journal_.record(control::EventKind::non_wake, std::move(told), non_wakes_, now());
+        if (event.reason == PZ_REASON_UNREACHABLE)
+            react(table_.on_sought(event.host, event.generation, now()), cause);
     }
 }
 
@@ -658,11 +674,16 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return watch(*host, *segment, true);
     case Kind::stage_waking:
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
+    case Kind::stage_unreachable:
+        return fastpath_->set_stage(host->id, PZ_STAGE_UNREACHABLE);
     case Kind::announce:
-    case Kind::refresh_switch:
+    case Kind::refresh:
         // the kernel may have let go already, and then nothing leaves with the host's MAC
-        if (fastpath_->live(host->id).released != host->generation)
-            announce(*host, *segment, effect.kind == Kind::refresh_switch);
+        if (fastpath_->live(host->id).released != host->generation) {
+            if (effect.kind == Kind::announce || host->identity == Identity::host)
+                announce(*host, *segment, effect.kind == Kind::refresh);
+            report_groups(*host, *segment);
+        }
         break;
     case Kind::hand_back:
         if (effect.address)
@@ -819,6 +840,22 @@ void Daemon::announce(const Host& host, const Segment& segment, bool once) {
         if (once) // one frame is enough for a switch to learn from
             return;
     }
+}
+
+void Daemon::report_groups(const Host& host, const Segment& segment) {
+    std::set<IpAddress> groups; // addresses with the same last 24 bits share one
+    for (const HostAddress& address : host.config.addresses)
+        if (address.ip.is_v6() && is_served(host, address.ip))
+            groups.insert(solicited_node_group(address.ip));
+    if (groups.empty())
+        return;
+    const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
+    const auto source = std::ranges::find_if(
+        own, [](const IpAddress& candidate) { return candidate.is_v6() && candidate.is_link_local(); });
+    send(segment,
+         build_mld_report(segment.port->link.mac, source == own.end() ? IpAddress::v6({}) : *source,
+                          std::vector(groups.begin(), groups.end()), segment.tags),
+         "MLD report");
 }
 
 void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress& address) {

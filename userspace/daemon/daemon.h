@@ -86,6 +86,7 @@ private:
     void on_notice(const TriggerNotice& notice);
     void on_trigger(const TriggerNotice& notice);
     void on_overheard(const pz_event& event, ByteView frame);
+    void on_router(SegmentId segment, ByteView frame);
     void on_edge(const Host& host, const Effect& edge, const Cause& cause);
     control::Event event_of(const Host& host, const Cause& cause) const;
     void record(control::EventKind kind, const Host& host, std::string text, const Cause& cause = {});
@@ -112,6 +113,8 @@ private:
     void forget(HostId host);
     void drop_held(const Effect& effect);
     void announce(const Host& host, const Segment& segment, bool once);
+    /// Switches that snoop go on sending here what is multicast to the host's solicited-node groups.
+    void report_groups(const Host& host, const Segment& segment);
     void hand_back(const Host& host, const Segment& segment, const IpAddress& address);
     void send_magic(const Host& host, const Segment& segment);
     void probe(const Host& host, const Segment& segment, const IpAddress& address);
@@ -154,6 +157,7 @@ private:
     std::uint64_t ring_full_ = 0;
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;
+    std::map<SegmentId, control::Sparing> routers_;
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
 };

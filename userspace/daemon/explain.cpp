@@ -96,12 +96,15 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
     if (host.state == HostState::awake)
         return fmt::format("delivers what is held for {}, if anything", name);
     const auto address = event_address(event);
-    if (reply && (host.state != HostState::waking || !address || !is_served(host, *address)))
+    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable;
+    if (reply && (!asked || !address || !is_served(host, *address)))
         return fmt::format("nothing: {} is {}, and its reply proves nothing", name, to_string(host.state));
     return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
 }
 
 std::string after(const pz_event& event, const Host* host, const NicAnswers& nic_answers) {
+    if (event.kind == PZ_EVENT_ROUTER)
+        return "extends the validity of hosts' addresses in its prefixes (RFC 4862)";
     if (host == nullptr)
         return "nothing: the host has left proxy care";
     switch (event.kind) {
@@ -113,6 +116,8 @@ std::string after(const pz_event& event, const Host* host, const NicAnswers& nic
     case PZ_EVENT_CONFLICT:
         return fmt::format("reports the conflict; {} stays {}", host->config.name, to_string(host->state));
     case PZ_EVENT_NON_WAKE:
+        if (event.reason == PZ_REASON_UNREACHABLE)
+            return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
         return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
                            host->config.name);
     default: // PZ_EVENT_NIC_ANSWERS
@@ -121,8 +126,8 @@ std::string after(const pz_event& event, const Host* host, const NicAnswers& nic
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 7> names{"",         "trigger",     "release", "proof",
-                                                    "conflict", "nic-answers", "non-wake"};
+    constexpr std::array<std::string_view, 8> names{"",         "trigger",     "release",  "proof",
+                                                    "conflict", "nic-answers", "non-wake", "router"};
     return names.at(kind);
 }
 

@@ -33,6 +33,7 @@ struct Given {
     std::string identity;
     std::string log_level;
     std::uint32_t answer_without_daemon = 0; // seconds
+    std::uint32_t wake_limit = 0;            // seconds
     std::vector<std::uint32_t> magic_ports;
 };
 
@@ -55,6 +56,8 @@ po::options_description file_options(Given& given) {
         ("answer-without-daemon",
          po::value(&given.answer_without_daemon)->value_name("SECONDS")->default_value(600),
          "how long the kernel goes on answering when the daemon was killed")
+        ("wake-limit", po::value(&given.wake_limit)->value_name("SECONDS")->default_value(60),
+         "how long a woken host may take; then it is unreachable and what was held for it is dropped")
         ("magic-port", po::value(&given.magic_ports)->value_name("PORT"),
          "look for Magic Packets in UDP broadcasts to this port too, next to 7, 9 and 40000")
         ("log-level", po::value(&given.log_level)->value_name("LEVEL")->default_value("info"),
@@ -114,6 +117,10 @@ Result<DaemonOptions> check(Given given, const Name& name) {
         return fail(Errc::invalid,
                     fmt::format("{} '{}' is out of range: 1 to 86400 seconds", name("answer-without-daemon"), seconds));
     options.answer_without_daemon = std::chrono::seconds(seconds);
+    if (given.wake_limit == 0 || given.wake_limit > 3600)
+        return fail(Errc::invalid,
+                    fmt::format("{} '{}' is out of range: 1 to 3600 seconds", name("wake-limit"), given.wake_limit));
+    options.wake_limit = std::chrono::seconds(given.wake_limit);
     options.magic_ports = PZ_TRY(magic_ports(name("magic-port"), given.magic_ports));
     const auto level = std::ranges::find(levels, given.log_level);
     if (level == levels.end())
@@ -209,6 +216,7 @@ std::vector<std::string> needs_restart(const DaemonOptions& running, const Daemo
     compare("identity", running.identity, now.identity);
     compare("max-hosts", running.max_hosts, now.max_hosts);
     compare("answer-without-daemon", running.answer_without_daemon, now.answer_without_daemon);
+    compare("wake-limit", running.wake_limit, now.wake_limit);
     compare("magic-port", running.magic_ports, now.magic_ports);
     return names;
 }
@@ -218,7 +226,8 @@ TableOptions table_options(const DaemonOptions& options) {
             .max_addresses4 = 2 * options.max_hosts,
             .max_addresses6 = 4 * options.max_hosts,
             .max_macs = 2 * options.max_hosts,
-            .default_identity = options.identity};
+            .default_identity = options.identity,
+            .timers = {.wake_limit = options.wake_limit}};
 }
 
 } // namespace pz

@@ -11,6 +11,7 @@
 
 #include <proxzzy/abi/maps.h>
 
+#include "hosts/states.h"
 #include "net/address.h"
 
 namespace pz {
@@ -75,10 +76,6 @@ struct HostConfig {
     MagicOptions magic;
     bool operator==(const HostConfig&) const = default;
 };
-
-/// States of the design's section 6.
-enum class HostState : std::uint8_t { awake, arming, asleep, waking, unreachable };
-inline constexpr std::array host_state_names{"awake", "arming", "asleep", "waking", "unreachable"};
 
 /// Names and bounds that a configuration must keep, whoever sends it; errors name the field.
 /// Checks everything that can be checked without the table: name, MACs, addresses, rules, VLANs.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The presence table's state machine: docs/states.md is the same table in words.
+// What the presence table does on the edges of its state machine: docs/states.md says it in words.
 #include "hosts/table.h"
 
 #include <algorithm>
@@ -60,10 +60,10 @@ void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::
     effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text), notice});
 }
 
-/// The only way into a state.
-void enter(Host& host, HostState state, std::string reason, Instant now, Effects& effects) {
-    effects.push_back(Effect{
-        .kind = Kind::edge, .host = host.id, .text = reason, .from = std::exchange(host.state, state), .to = state});
+/// The only way into a state.  There is an edge for the event: who calls has looked.
+void enter(Host& host, StateEvent event, std::string reason, Instant now, Effects& effects) {
+    const HostState from = std::exchange(host.state, next_state(host.state, event).value_or(host.state));
+    effects.push_back(Effect{.kind = Kind::edge, .host = host.id, .text = reason, .from = from, .to = host.state});
     host.since = now;
     host.since_reason = std::move(reason);
 }
@@ -71,11 +71,31 @@ void enter(Host& host, HostState state, std::string reason, Instant now, Effects
 /// Marks the addresses whose validity has ended; returns those that were not marked before.
 std::vector<IpAddress> expire(Host& host, Instant now) {
     std::vector<IpAddress> fresh;
-    for (const HostAddress& address : host.config.addresses)
-        if (address.valid_for && host.configured + *address.valid_for <= now && !contains(host.expired, address.ip))
-            fresh.push_back(address.ip);
+    for (std::size_t i = 0; i < host.valid_until.size(); i++)
+        if (const IpAddress& ip = host.config.addresses[i].ip;
+            host.valid_until[i] && *host.valid_until[i] <= now && !contains(host.expired, ip))
+            fresh.push_back(ip);
     host.expired.insert(host.expired.end(), fresh.begin(), fresh.end());
     return fresh;
+}
+
+/// The first address that its host has to be woken for, and when.  Temporary ones end, and their host makes others.
+std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Timers& timers) {
+    std::optional<std::pair<Instant, IpAddress>> first;
+    if (host.woken_to_renew)
+        return first;
+    for (std::size_t i = 0; i < host.valid_until.size(); i++) {
+        const HostAddress& address = host.config.addresses[i];
+        const auto& until = host.valid_until[i];
+        if (!until || address.temporary || contains(host.expired, address.ip))
+            continue;
+        // not before its NIC was asked whether it answers by itself
+        const Instant at = std::max(*until - std::min(timers.renew_ahead, Duration(*until - host.configured) / 4),
+                                    host.since + timers.base_line);
+        if (at < *until && (!first || at < first->first))
+            first.emplace(at, address.ip);
+    }
+    return first;
 }
 
 void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) {
@@ -83,12 +103,9 @@ void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) 
                fmt::format("{} is past its validity and no longer answered", ip.to_string()));
 }
 
-void start_waking(Host& host, const Timers& timers, bool magic_sent, std::string reason, Instant now,
+void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent event, std::string reason, Instant now,
                   Effects& effects) {
-    const bool answered_for = host.state != HostState::unreachable;
-    enter(host, HostState::waking, std::move(reason), now, effects);
-    if (!answered_for)
-        add(effects, Kind::serve, host);
+    enter(host, event, std::move(reason), now, effects);
     host.wake_wanted = false;
     ++host.wakes;
     host.triggered = now;
@@ -111,6 +128,12 @@ void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& eff
         add(effects, Kind::probe, host, ip);
     host.state_deadline = now + timers.address_limit;
     host.next_probe = now + timers.probe_interval;
+}
+
+void probe_served(const Host& host, Effects& effects) {
+    for (const HostAddress& address : host.config.addresses)
+        if (!contains(host.expired, address.ip))
+            add(effects, Kind::probe, host, address.ip);
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
@@ -138,9 +161,9 @@ void prove(Host& host, const IpAddress& ip, Effects& effects) {
 }
 
 /// From asleep, waking or unreachable: the owner speaks for itself again.
-void give_back(Host& host, const Timers& timers, std::string reason, std::optional<IpAddress> proven, Instant now,
-               Effects& effects) {
-    enter(host, HostState::awake, std::move(reason), now, effects);
+void give_back(Host& host, const Timers& timers, StateEvent event, std::string reason, std::optional<IpAddress> proven,
+               Instant now, Effects& effects) {
+    enter(host, event, std::move(reason), now, effects);
     add(effects, Kind::stop_answering, host);
     if (host.identity == Identity::proxy)
         host.hand_back = now + timers.hand_back;
@@ -229,6 +252,10 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     host.identity = config.identity.value_or(options_.default_identity);
     host.config = std::move(config);
     host.configured = now;
+    host.valid_until.clear();
+    for (const HostAddress& address : host.config.addresses)
+        host.valid_until.push_back(address.valid_for ? std::optional(now + *address.valid_for) : std::nullopt);
+    host.woken_to_renew = false;
     host.expired.clear();
     host.hand_back.reset();
     index(host);
@@ -280,7 +307,7 @@ std::size_t PresenceTable::in_care() const {
 Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now) {
     Host& host = *PZ_TRY(host_named(name));
     Effects effects;
-    if (host.state == HostState::arming || host.state == HostState::asleep)
+    if (!next_state(host.state, StateEvent::sleep_request))
         return effects;
     if (host.state != HostState::awake || is_returning(host)) {
         // The wake, or the return, that is under way ends here.
@@ -294,7 +321,7 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
     for (const IpAddress& ip : expire(host, now))
         add_expiry_notice(effects, host, ip);
     host.generation = ++last_generation_;
-    enter(host, HostState::arming, "sleep requested", now, effects);
+    enter(host, StateEvent::sleep_request, "sleep requested", now, effects);
     host.state_deadline = now + options_.timers.arming_limit;
     host.last_owner_frame = now;
     add(effects, Kind::watch, host);
@@ -309,13 +336,13 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
     case HostState::awake:
         return effects;
     case HostState::arming:
-        enter(host, HostState::awake, "release requested", now, effects);
+        enter(host, StateEvent::release_request, "release requested", now, effects);
         add(effects, Kind::forget, host);
         break;
     case HostState::asleep:
     case HostState::waking:
     case HostState::unreachable:
-        give_back(host, options_.timers, "release requested", std::nullopt, now, effects);
+        give_back(host, options_.timers, StateEvent::release_request, "release requested", std::nullopt, now, effects);
         break;
     }
     schedule(host);
@@ -336,7 +363,7 @@ Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) 
         break;
     case HostState::unreachable:
     case HostState::asleep:
-        start_waking(host, options_.timers, false, "wake requested", now, effects);
+        start_waking(host, options_.timers, false, StateEvent::wake_request, "wake requested", now, effects);
         break;
     case HostState::waking:
         add(effects, Kind::send_magic, host);
@@ -357,8 +384,8 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
             effects.push_back(Effect{Kind::drop_held, id, held, {}});
         return effects;
     }
-    if (host->state == HostState::asleep)
-        start_waking(*host, options_.timers, magic_sent,
+    if (next_state(host->state, StateEvent::trigger))
+        start_waking(*host, options_.timers, magic_sent, StateEvent::trigger,
                      held ? fmt::format("trigger: packet to {}", held->to_string()) : std::string("trigger"), now,
                      effects);
     if (held && !contains(host->awaited, *held)) {
@@ -393,9 +420,10 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     if (!proves_address(kind, sign))
         address.reset();
     // A proof that overtook its release, or whose release was lost, says as much.  A reply may come from the NIC alone,
-    // but the caller withholds those of NICs that answer for a sleeper; while waking, what is left is the host itself.
-    // Only for a served address: the NIC was not asked about any other.
-    const bool answers = host->state == HostState::waking && address && is_served(*host, *address);
+    // but the caller withholds those of NICs that answer for a sleeper; once it is to wake, what is left is the host
+    // itself. Only for a served address: the NIC was not asked about any other.
+    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable;
+    const bool answers = asked && address && is_served(*host, *address);
     const bool alive = kind == PZ_EVENT_RELEASE || sign != PZ_SIGN_REPLY || answers;
 
     switch (host->state) {
@@ -410,7 +438,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     case HostState::arming:
         if (kind != PZ_EVENT_RELEASE)
             return effects;
-        enter(*host, HostState::awake, fmt::format("sign of life: {}", name_of(sign)), now, effects);
+        enter(*host, StateEvent::sign_of_life, fmt::format("sign of life: {}", name_of(sign)), now, effects);
         add(effects, Kind::forget, *host);
         break;
     case HostState::waking:
@@ -421,11 +449,53 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     case HostState::unreachable:
         if (!alive)
             return effects;
-        give_back(*host, options_.timers, fmt::format("sign of life: {}", name_of(sign)), address, now, effects);
+        give_back(*host, options_.timers, StateEvent::sign_of_life, fmt::format("sign of life: {}", name_of(sign)),
+                  address, now, effects);
         break;
     }
     schedule(*host);
     return effects;
+}
+
+Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant now) {
+    Effects effects;
+    Host* const host = current(id, generation);
+    if (host == nullptr || host->state != HostState::unreachable || now < host->next_magic)
+        return effects;
+    add(effects, Kind::send_magic, *host);
+    probe_served(*host, effects);
+    host->magic_retry = std::min(host->magic_retry * 2, options_.timers.sought_max_retry);
+    host->next_magic = now + host->magic_retry;
+    return effects;
+}
+
+void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid,
+                              Instant now) {
+    constexpr std::size_t prefix_bytes = 8;
+    constexpr auto two_hours = std::chrono::hours(2);
+    const auto is_in = [&](const IpAddress& ip) {
+        return std::ranges::equal(std::span(ip.bytes).first(prefix_bytes), std::span(prefix.bytes).first(prefix_bytes));
+    };
+    for (auto found = by_address6_.lower_bound({segment, prefix});
+         found != by_address6_.end() && found->first.first == segment && is_in(found->first.second); ++found) {
+        Host& host = hosts_.at(found->second);
+        const auto address = std::ranges::find(host.config.addresses, found->first.second, &HostAddress::ip);
+        auto& until = host.valid_until[static_cast<std::size_t>(address - host.config.addresses.begin())];
+        if (!until || contains(host.expired, address->ip))
+            continue;
+        std::optional<Instant> extended = valid ? std::optional(now + *valid) : std::nullopt;
+        if (extended && *valid <= two_hours && *extended <= *until)
+            // RFC 4862 §5.5.3 e: nobody ends an address early by a forged advertisement
+            extended = std::min(*until, now + two_hours);
+        if (const Instant limit = host.configured + options_.timers.temporary_limit; address->temporary)
+            extended = std::min(extended.value_or(limit), std::max(limit, *until));
+        if (extended == until)
+            continue;
+        if (!extended || *extended > *until)
+            host.woken_to_renew = false;
+        until = extended;
+        schedule(host);
+    }
 }
 
 Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
@@ -489,18 +559,16 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::arming:
         host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
         if (now >= host.last_owner_frame + timers.arming_silence) {
-            enter(host, HostState::asleep, "silent after sleep was requested", now, effects);
+            enter(host, StateEvent::silence, "silent after sleep was requested", now, effects);
             add(effects, Kind::serve, host);
             // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
-            for (const HostAddress& address : host.config.addresses)
-                if (!contains(host.expired, address.ip))
-                    add(effects, Kind::probe, host, address.ip);
+            probe_served(host, effects);
             add(effects, Kind::announce, host);
             host.announcements_left = 1;
             host.next_announce = now + timers.announce_interval;
             host.next_refresh = now + timers.switch_refresh;
         } else if (now >= host.state_deadline) {
-            enter(host, HostState::awake, "sleep abandoned", now, effects);
+            enter(host, StateEvent::no_silence, "sleep abandoned", now, effects);
             add(effects, Kind::forget, host);
             add_notice(effects, host, Effect::Notice::sleep_abandoned,
                        fmt::format("the host was never silent for {} s within {} s", in_seconds(timers.arming_silence),
@@ -509,22 +577,28 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         break;
     case HostState::asleep:
         if (host.wake_wanted && now >= host.since + timers.base_line) {
-            start_waking(host, timers, false, "wake requested", now, effects);
+            start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
+        } else if (const auto due = renewal(host, timers); due && now >= due->first) {
+            host.woken_to_renew = true;
+            start_waking(host, timers, false, StateEvent::renewal,
+                         fmt::format("{} is to be renewed", due->second.to_string()), now, effects);
         } else if (host.announcements_left > 0 && now >= host.next_announce) {
             --host.announcements_left;
             add(effects, Kind::announce, host);
             host.next_refresh = now + timers.switch_refresh;
-        } else if (host.identity == Identity::host && now >= host.next_refresh) {
-            add(effects, Kind::refresh_switch, host);
+        } else if (now >= host.next_refresh) {
+            add(effects, Kind::refresh, host);
             host.next_refresh = now + timers.switch_refresh;
         }
         break;
     case HostState::waking:
         if (now >= host.state_deadline) {
-            enter(host, HostState::unreachable, "did not wake in time", now, effects);
-            add(effects, Kind::stop_answering, host);
+            enter(host, StateEvent::no_wake, "did not wake in time", now, effects);
+            add(effects, Kind::stage_unreachable, host);
             add(effects, Kind::drop_held, host);
             host.awaited.clear();
+            host.magic_retry = timers.sought_first_retry;
+            host.next_magic = now + host.magic_retry;
             add_notice(effects, host, Effect::Notice::unreachable,
                        fmt::format("no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
             break;
@@ -564,10 +638,11 @@ void PresenceTable::schedule(Host& host) {
     case HostState::asleep:
         if (host.wake_wanted)
             at(host.since + options_.timers.base_line);
+        if (const auto to_renew = renewal(host, options_.timers))
+            at(to_renew->first);
         if (host.announcements_left > 0)
             at(host.next_announce);
-        if (host.identity == Identity::host)
-            at(host.next_refresh);
+        at(host.next_refresh);
         break;
     case HostState::waking:
         at(host.next_magic);
@@ -578,9 +653,9 @@ void PresenceTable::schedule(Host& host) {
         break;
     }
     if (host.state != HostState::awake)
-        for (const HostAddress& address : host.config.addresses)
-            if (address.valid_for && !contains(host.expired, address.ip))
-                at(host.configured + *address.valid_for);
+        for (std::size_t i = 0; i < host.valid_until.size(); i++)
+            if (host.valid_until[i] && !contains(host.expired, host.config.addresses[i].ip))
+                at(*host.valid_until[i]);
     if (due == host.due)
         return;
     if (host.due)

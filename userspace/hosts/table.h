@@ -26,17 +26,18 @@ struct Effect {
         watch,          // kernel: owner MACs and policy, stage ARMING; no address is answered for yet
         serve,          // kernel: addresses too, stage ASLEEP
         stage_waking,   // kernel: stage WAKING
+        stage_unreachable, // kernel: stage UNREACHABLE: the addresses stay, but nothing is answered
         stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
         forget,         // kernel: nothing of this host remains, whatever was there
         announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
         hand_back,      // wire: after identity proxy, neighbours are told the host's own MAC for `address`
-        refresh_switch, // wire: one frame with the host's MAC, against switch ageing
-        send_magic,     // wire: Magic Packet in every configured form
-        probe,          // wire: ask for `address` from the gateway's own addresses
-        deliver,        // held packets to `address` go out
-        drop_held,      // held packets are dropped; `address` nullopt: all
-        notice,         // something to tell about the host: `notice`, and `text` in words
-        edge,           // the host went `from` one state `to` another, because of `text`
+        refresh, // wire: one frame with the host's MAC (identity host) and the MLD report, against switch ageing
+        send_magic, // wire: Magic Packet in every configured form
+        probe, // wire: ask for `address` from the gateway's own addresses
+        deliver, // held packets to `address` go out
+        drop_held, // held packets are dropped; `address` nullopt: all
+        notice, // something to tell about the host: `notice`, and `text` in words
+        edge, // the host went `from` one state `to` another, because of `text`
     };
     enum class Notice : std::uint8_t { none, sleep_abandoned, unreachable, address_not_back, address_expired };
     Kind kind = Kind::notice;
@@ -60,11 +61,18 @@ struct Timers {
     Duration announce_interval = std::chrono::seconds(2); // the second announcement (RFC 5227 §3)
     Duration switch_refresh = std::chrono::seconds(240);
     Duration magic_first_retry = std::chrono::seconds(1); // then doubled ...
-    Duration magic_max_retry = std::chrono::seconds(16);  // ... up to this
-    Duration wake_limit = std::chrono::seconds(60);       // then `unreachable`
+    Duration magic_max_retry = std::chrono::seconds(16); // ... up to this
+    Duration wake_limit = std::chrono::seconds(60); // then `unreachable`
+    Duration sought_first_retry =
+        std::chrono::seconds(30); // unreachable: the next Magic Packet for who looks for it ...
+    Duration sought_max_retry = std::chrono::minutes(15); // ... doubled up to this
     Duration waking_probe = std::chrono::milliseconds(500); // for a host that resumes without saying a word
     Duration probe_interval = std::chrono::milliseconds(200); // after the sign of life
     Duration address_limit = std::chrono::seconds(10); // after the sign of life; then address-not-back
+    /// So long before an address ends its host is woken to renew it, or a quarter of its validity if that is less.
+    Duration renew_ahead = std::chrono::minutes(2);
+    /// RFC 8981 §3.8 TEMP_VALID_LIFETIME: routers extend no temporary address beyond this.
+    Duration temporary_limit = std::chrono::hours(48);
     /// By then the owner's probing and its first announcement are over (RFC 5227 §1.1: at most 7 s).
     Duration hand_back = std::chrono::seconds(8);
 };
@@ -89,6 +97,8 @@ struct Host {
     Instant since;
     std::string since_reason;
     Instant configured; // valid_for counts from here
+    std::vector<std::optional<Instant>> valid_until; // of config.addresses, one each; nullopt = for ever
+    bool woken_to_renew = false; // once for each validity
     std::uint64_t wakes = 0;
     Duration last_wake_latency{};
     // below: what the state needs, meaningless in other states
@@ -103,10 +113,10 @@ struct Host {
     Instant triggered{};
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
-    std::vector<IpAddress> proven;  // addresses that the owner used since its release
+    std::vector<IpAddress> proven; // addresses that the owner used since its release
     std::optional<Instant> hand_back; // awake: when the addresses not proven by then are handed back
     std::vector<IpAddress> expired; // no longer answered for
-    std::optional<Instant> due;     // when tick() looks at the host next
+    std::optional<Instant> due; // when tick() looks at the host next
 };
 
 /// Whether packets to `ip` may wait for the host: it is one of its addresses, and has not expired.
@@ -150,6 +160,13 @@ public:
     /// by reply of a NIC that answers for its sleeping host are the caller's to leave out.
     Effects on_owner(HostId id, std::uint32_t generation, pz_event_kind kind, pz_sign sign,
                      std::optional<IpAddress> address, Instant now);
+
+    /// Somebody looks for a host that did not wake: a Magic Packet and a probe, if the last ones are long enough ago.
+    Effects on_sought(HostId id, std::uint32_t generation, Instant now);
+
+    /// A Router Advertisement on the segment gives the /64 `prefix` this valid lifetime, nullopt = for ever: RFC 4862
+    /// §5.5.3 e, for every address that is in it and has a validity.
+    void on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid, Instant now);
 
     /// Everything that is due.  `last_seen` reads pz_live: when the kernel last saw a frame of the owner.
     Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);

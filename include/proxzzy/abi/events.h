@@ -7,7 +7,7 @@
 
 /*
  * pz_triggers_v1 carries what a wake depends on: TRIGGER, RELEASE, PROOF.
- * pz_overheard_v1 carries the rest, so that a flood of it cannot lose a wake: CONFLICT, NIC_ANSWERS, NON_WAKE.
+ * pz_overheard_v1 carries the rest, so that a flood of it cannot lose a wake: CONFLICT and what follows.
  */
 enum pz_event_kind {
 	PZ_EVENT_TRIGGER = 1,     /* wake the host; the frame is in the event if it fits */
@@ -16,6 +16,7 @@ enum pz_event_kind {
 	PZ_EVENT_CONFLICT = 4,    /* `mac` claims `address` */
 	PZ_EVENT_NIC_ANSWERS = 5, /* the sleeper's NIC answered ARP or ND by itself */
 	PZ_EVENT_NON_WAKE = 6,    /* unicast or Magic Packet for a sleeper that did not wake it; a few for each host */
+	PZ_EVENT_ROUTER = 7,      /* Router Advertisement, of which hosts' addresses get their validity: no host's */
 };
 
 /* Which sign of life: RELEASE events say it in `detail`. */

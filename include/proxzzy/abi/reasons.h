@@ -53,7 +53,8 @@
 	X(OWNER_SEEN, "owner-seen", "the owner's frame after its release, or its reply while it is woken")             \
 	X(NIC_ANSWERS, "nic-answers", "ARP reply or Advertisement from a sleeper's NIC: not a sign of life")           \
 	X(CONFLICT, "conflict", "another node claims a sleeper's address")                                             \
-	X(NO_ROOM, "no-room", "an answer was due, but the frame could not be resized: passed")
+	X(NO_ROOM, "no-room", "an answer was due, but the frame could not be resized: passed")                         \
+	X(UNREACHABLE, "unreachable", "for a host that did not wake: not answered; it gets a Magic Packet now and then")
 
 enum pz_reason {
 #define PZ_REASON_ENUM(id, name, sentence) PZ_REASON_##id,
