@@ -29,7 +29,7 @@ PZ_INLINE int pz_is_solicited_node(const void *address)
  * RFC 4861 sections 7.1.1 and 7.1.2.  Takes the target and the link-layer option out of the message on the way.
  * Returns the reason to ignore it, or PZ_REASON_NOBODY.  Global, so that it is verified once.
  */
-__noinline __u32 pz_check_nd(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL __u32 pz_check_nd(struct xdp_md *ctx, struct pz_packet *p)
 {
 	__u32 at = PZ_ND_LEN, has_lladdr = 0, size, sum;
 	__u8 *option;

@@ -214,7 +214,7 @@ PZ_INLINE __u32 pz_check_ip_options(struct xdp_md *ctx, __u64 offset, __u32 leng
 	return PZ_REASON_NOBODY;
 }
 
-__noinline __u32 pz_checksum(struct xdp_md *ctx, __u32 offset, __u32 length);
+PZ_GLOBAL __u32 pz_checksum(struct xdp_md *ctx, __u32 offset, __u32 length);
 
 PZ_INLINE int pz_parse_ipv4(struct xdp_md *ctx, struct pz_packet *p)
 {
@@ -320,7 +320,7 @@ PZ_INLINE int pz_parse_ipv6(struct xdp_md *ctx, struct pz_packet *p)
 
 /* Everything below the link layer that the stages want to know.  Only for frames that the filter let through.
  * Global, so that it is verified once. */
-__noinline int pz_parse_network(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL int pz_parse_network(struct xdp_md *ctx, struct pz_packet *p)
 {
 	void *eth;
 

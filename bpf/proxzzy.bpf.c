@@ -28,7 +28,7 @@
 #include "wake.h"
 
 /* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `p`. */
-__noinline int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
 {
 	int action;
 

@@ -117,12 +117,26 @@ PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const
 	return 1;
 }
 
+/* The frame's first `length` bytes to `to`, which has room for `room`.  The tests stand apart, or clang makes one of
+ * them that bounds a difference and not `length`; kernels before 6.13 refuse that, and before 6.8 `length != 0`. */
+PZ_INLINE int pz_capture(struct xdp_md *ctx, void *to, __u64 length, const __u64 room)
+{
+	asm volatile("" : "+r"(length));
+	if (length > room)
+		return -1;
+	asm volatile("" : "+r"(length));
+	if (length < ETH_HLEN)
+		return -1;
+	asm volatile("" : "+r"(length));
+	return bpf_xdp_load_bytes(ctx, 0, to, length);
+}
+
 /*
  * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a frame that fits
  * neither is reported without its bytes, and of a non-wake the beginning is enough.  False: the ring is full.  Global,
  * so that it is verified once.
  */
-__noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
+PZ_GLOBAL int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
 	__u32 length;
 	void *ring;
@@ -136,13 +150,12 @@ __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const stru
 
 	if (report->kind == PZ_EVENT_NON_WAKE && length > PZ_EVENT_SMALL_FRAME)
 		length = PZ_EVENT_SMALL_FRAME;
-	asm volatile("" : "+r"(length));
 	if (length > PZ_EVENT_SMALL_FRAME && length <= PZ_EVENT_LARGE_FRAME) {
 		struct pz_event_large *large = bpf_ringbuf_reserve(ring, sizeof(*large), 0);
 
 		if (!large)
 			return 0;
-		if (bpf_xdp_load_bytes(ctx, 0, large->frame, length))
+		if (pz_capture(ctx, large->frame, length, PZ_EVENT_LARGE_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &large->event, length);
 		bpf_ringbuf_submit(large, 0);
@@ -151,7 +164,7 @@ __noinline int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const stru
 
 		if (!small)
 			return 0;
-		if (length == 0 || length > PZ_EVENT_SMALL_FRAME || bpf_xdp_load_bytes(ctx, 0, small->frame, length))
+		if (pz_capture(ctx, small->frame, length, PZ_EVENT_SMALL_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &small->event, length);
 		bpf_ringbuf_submit(small, 0);

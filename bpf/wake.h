@@ -42,7 +42,7 @@ PZ_INLINE int pz_trigger(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __
  * Walks back to where the repetition begins; the sync ends just before the first byte that is not 0xff there, since
  * no host's MAC begins with 0xff.  Global, so that it is verified once.
  */
-__noinline int pz_magic_at(struct xdp_md *ctx, __u32 probe, __u32 start, __u32 end)
+PZ_GLOBAL int pz_magic_at(struct xdp_md *ctx, __u32 probe, __u32 start, __u32 end)
 {
 	__u32 at = probe & PZ_MAX_OFFSET;
 	__u8 *byte;
@@ -117,7 +117,7 @@ PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at,
 }
 
 /* The offset of the first Magic Packet for anybody in [start, end), or -1. */
-__noinline int pz_find_magic(struct xdp_md *ctx, __u32 start, __u32 end)
+PZ_GLOBAL int pz_find_magic(struct xdp_md *ctx, __u32 start, __u32 end)
 {
 	__u32 probe = start + 88;
 	void *bytes;
@@ -142,7 +142,8 @@ __noinline int pz_find_magic(struct xdp_md *ctx, __u32 start, __u32 end)
 /* Does the record wake for this protocol and port?  `port` in host order. */
 PZ_INLINE int pz_wakes_for(const struct pz_packet *p, __u8 protocol, __u16 port)
 {
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &p->host);
+	__u32 host = p->host; /* on the stack: kernels before 6.4 take no key from a global function's argument */
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
 	const struct pz_rule *rule;
 	int i;
 
