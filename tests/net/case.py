@@ -16,7 +16,8 @@ class Skip(Exception):
 
 
 def test(*programs, **lan_settings):
-    """Registers a function of a LAN as a test.  `programs` are what it runs besides what every LAN needs."""
+    """Registers a function of a LAN as a test.  `programs` are what it runs besides what every LAN needs.  A setting may
+    be a function that is asked when the test runs."""
 
     def register(function):
         @functools.wraps(function)
@@ -24,7 +25,8 @@ def test(*programs, **lan_settings):
             missing = [p for p in (*OWN_PROGRAMS, *programs) if shutil.which(p) is None]
             if missing:
                 raise Skip(f"not installed: {', '.join(missing)}")
-            with Lan(function.__name__, **lan_settings) as lan:
+            settings = {name: value() if callable(value) else value for name, value in lan_settings.items()}
+            with Lan(function.__name__, **settings) as lan:
                 function(lan)
 
         assert function.__name__ not in TESTS, f"two tests have the name {function.__name__}"

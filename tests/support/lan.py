@@ -3,7 +3,7 @@
 
     client:eth0 --- switch:client
     gateway:lan0 -- switch:gateway     the bridge "switch" learns as a real one: stale entries stay for 300 s
-    host:eth0 - card:n0|n1 - switch:host
+    host:eth0 - card:n0|n1 - switch:host            as often as there are hosts: host-1:eth0 - card-1:n0|n1 ...
 
 A sleeping host is one whose eth0 is down.  Its network card (a namespace of its own, that while the host is awake only
 repeats) keeps the carrier towards the switch, so the switch goes on sending to it what it has learned; its firmware
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frames import Capture, PacketSocket, link_local
-from netns import Failed, Namespace, run
+from netns import Failed, Interface, Namespace, run
 
 SUPPORT = Path(__file__).resolve().parent
 REPOSITORY = SUPPORT.parent.parent
@@ -68,10 +68,11 @@ class EventLog:
 
 
 class Connection(NamedTuple):
-    """When connect() was called and when it returned (CLOCK_MONOTONIC)."""
+    """When connect() was called and when it returned (CLOCK_MONOTONIC), and the client's port."""
 
     started: float
     connected: float
+    port: int
 
 
 class Node:
@@ -80,7 +81,8 @@ class Node:
     def __init__(self, namespace, interface, number, index):
         self.ns = namespace
         self.interface = interface
-        self.mac = f"00:00:5e:00:53:{number + 40 * index:02d}"
+        last = number + 40 * index
+        self.mac = f"00:00:5e:00:53:{last:02d}" if number < 100 else f"00:00:5e:00:54:{last:02x}"
         self.ip4 = f"{'192.0.2' if index == 0 else '198.51.100'}.{number}"
         self.ip6 = f"2001:db8:{index + 1}::{number}"
         self.ll = link_local(self.mac)
@@ -111,13 +113,14 @@ class Node:
             connection = socket.create_connection((address, port), timeout)
         connected = time.monotonic()
         with connection:
+            own_port = connection.getsockname()[1]
             stream = connection.makefile("rw", newline="\n")
             greeting = stream.readline()
             assert greeting == f"port {port}\n", f"{address} port {port} greeted with {greeting!r}"
             stream.write("echo\n")
             stream.flush()
             assert stream.readline() == "echo\n", f"{address} port {port} did not echo"
-        return Connection(started, connected)
+        return Connection(started, connected, own_port)
 
     def addresses(self):
         """address -> flags that `ip addr` shows ("tentative", "dadfailed", ...)."""
@@ -130,23 +133,23 @@ class Host(Node):
 
     PORTS = (22, 80, 443)
 
-    def __init__(self, lan, namespace, card, index):
-        super().__init__(namespace, "eth0", 20, index)
-        self.lan, self.card = lan, card
-        self.nic = EventLog(lan.folder / f"nic{index}.log")
-        self.service = EventLog(lan.folder / f"server{index}.log")
-        self.resume = lan.resume
-
-    def start(self):
-        self.lan.spawn(None, sys.executable, SUPPORT / "nic.py", "--card", self.card.name, "--host", self.ns.name,
-                       "--mac", self.mac, "--resume", self.resume, "--log", self.nic.path)
-        self.lan.spawn(self.ns, sys.executable, SUPPORT / "server.py", self.service.path, *self.PORTS)
-        self.nic.wait("ready")
-        self.service.wait("ready")
+    def __init__(self, lan, suffix, index, number):
+        """`number` counts the hosts of a segment from 0."""
+        more = "" if number == 0 else f"-{number}"
+        super().__init__(lan.namespace(f"host{suffix}{more}"), "eth0", 20 if number == 0 else 99 + number, index)
+        self.lan, self.card, self.port = lan, lan.namespace(f"card{suffix}{more}"), "host" + more
+        self.nic = EventLog(lan.folder / f"nic{index}{more}.log")
+        self.service = EventLog(lan.folder / f"server{index}{more}.log")
 
     @property
     def awake(self):
-        return "UP" in self.ns.ip_json("link", "show", "dev", "eth0")[0]["flags"]
+        with self.ns.entered(), Interface("eth0") as link:
+            return link.up
+
+    @awake.setter
+    def awake(self, wanted):
+        with self.ns.entered(), Interface("eth0") as link:
+            link.up = wanted
 
     @property
     def own_addresses(self):
@@ -154,11 +157,11 @@ class Host(Node):
 
     def suspend(self):
         """The host is off the network, as of now."""
-        self.ns.ip("link", "set", "eth0", "down")
+        self.awake = False
 
     def power_on(self):
         """Somebody presses the button."""
-        self.ns.ip("link", "set", "eth0", "up")
+        self.awake = True
 
     def settled(self):
         """True once every address is there and past duplicate address detection."""
@@ -187,60 +190,63 @@ class Host(Node):
 
 
 class Segment:
-    """One broadcast domain: switch, client, host, and an interface of the gateway."""
+    """One broadcast domain: switch, client, hosts, and an interface of the gateway."""
 
-    def __init__(self, lan, index):
+    def __init__(self, lan, index, hosts):
         self.lan, self.index = lan, index
         suffix = "" if index == 0 else str(index + 1)
         self.switch = lan.namespace("switch" + suffix)
-        card = lan.namespace("card" + suffix)
         self.client = Node(lan.namespace("client" + suffix), "eth0", 10, index)
-        self.host = Host(lan, lan.namespace("host" + suffix), card, index)
+        self.hosts = [Host(lan, suffix, index, number) for number in range(hosts)]
+        self.host = self.hosts[0]
         self.gateway = Node(lan.gateway_ns, f"lan{index}", 1, index)
 
     def create(self):
         lan = self.lan
-        for ns in (self.switch, self.host.card, self.client.ns, self.host.ns):
+        for ns in (self.switch, self.client.ns, *(ns for host in self.hosts for ns in (host.card, host.ns))):
             ns.create()
-        for ns in (self.switch, self.host.card):
+        for ns in (self.switch, *(host.card for host in self.hosts)):
             ns.sysctl(ipv6__conf__default__disable_ipv6=1)
             ns.bridge_only()
         for ns in (self.client.ns, self.gateway.ns):
             ns.sysctl(ipv6__conf__default__accept_dad=0, ipv6__conf__default__router_solicitations=0)
-        self.host.ns.sysctl(ipv6__conf__default__accept_dad=2, ipv6__conf__default__keep_addr_on_down=1,
-                            ipv6__conf__default__router_solicitations=0,
-                            ipv6__conf__default__router_solicitation_delay=0,
-                            ipv6__conf__default__disable_ipv6=int(not lan.ipv6))
+        for host in self.hosts:
+            host.ns.sysctl(ipv6__conf__default__accept_dad=2, ipv6__conf__default__keep_addr_on_down=1,
+                           ipv6__conf__default__router_solicitations=0,
+                           ipv6__conf__default__router_solicitation_delay=0,
+                           ipv6__conf__default__disable_ipv6=int(not lan.ipv6))
 
         def cable(port, node, more=""):
             return (f"link add name {port} {more} type veth peer name {node.interface} address {node.mac} "
                     f"netns {node.ns.name}")
 
+        ports = ["client", "gateway", *(host.port for host in self.hosts)]
         self.switch.batch([
             "link add name switch type bridge stp_state 0 forward_delay 0 ageing_time 30000 "
             f"mcast_snooping {int(lan.multicast_snooping)}",
             cable("client", self.client), cable("gateway", self.gateway),
-            f"link add name host type veth peer name n1 netns {self.host.card.name} index 101",
-            *(f"link set {port} master switch up" for port in ("client", "gateway", "host")),
+            *(f"link add name {host.port} type veth peer name n1 netns {host.card.name} index 1001"
+              for host in self.hosts),
+            *(f"link set {port} master switch up" for port in ports),
             "link set switch up"])
         # distinct indexes: for equal ones at both ends of a veth the kernel reports the carrier a second late
-        self.host.card.batch([
-            cable("n0", self.host, "index 100"),
-            "link add name repeater type bridge stp_state 0 forward_delay 0 ageing_time 0 mcast_snooping 0",
-            "link set n0 master repeater up", "link set n1 master repeater up", "link set repeater up"])
+        for host in self.hosts:
+            host.card.batch([
+                cable("n0", host, "index 1000"),
+                "link add name repeater type bridge stp_state 0 forward_delay 0 ageing_time 0 mcast_snooping 0",
+                "link set n0 master repeater up", "link set n1 master repeater up", "link set repeater up"])
         # XDP_TX at the gateway arrives only if this end runs a program too
         run(["ip", "-n", self.switch.name, "link", "set", "dev", "gateway", "xdpdrv", "obj", lan.folder / "pass.bpf.o",
              "sec", "xdp"])
         # tags inside the frame, as a cable carries them, and not beside it
         self.switch.run("ethtool", "-K", "gateway", "txvlan", "off", "tx-vlan-stag-hw-insert", "off")
-        for node in (self.client, self.gateway, self.host):
+        for node in (self.client, self.gateway, *self.hosts):
             prefix = [f"addr add {node.ip4}/24 dev {node.interface}"]
-            if node is not self.host or lan.ipv6:
+            if node not in self.hosts or lan.ipv6:
                 prefix.append(f"addr add {node.ip6}/64 dev {node.interface}")
-                if node is self.host:
+                if node in self.hosts:
                     prefix.append(f"addr add {node.temp}/64 dev {node.interface}")
             node.ns.batch([f"link set {node.interface} up", "link set lo up", *prefix])
-        self.host.start()
 
     def gateway_port(self):
         """What the gateway sends, as the switch gets it."""
@@ -261,10 +267,10 @@ class Segment:
 
 class Lan:
     """Context manager.  On exit, also after a failure, nothing of it is left; on entry neither is anything of an
-    earlier run of the same name that was killed.  `keep`: what it starts outlives this process, and exit leaves it up.
-    """
+    earlier run of the same name that was killed.  `hosts`: on each segment.  `keep`: what it starts outlives this
+    process, and exit leaves it up."""
 
-    def __init__(self, name, segments=1, resume=0.3, ipv6=True, multicast_snooping=False, keep=False):
+    def __init__(self, name, segments=1, hosts=1, resume=0.3, ipv6=True, multicast_snooping=False, keep=False):
         self.name, self.resume, self.ipv6, self.keep = name, resume, ipv6, keep
         self.multicast_snooping = multicast_snooping
         digest = hashlib.sha256(f"{name} {build_folder().resolve()}".encode()).hexdigest()[:6]
@@ -275,7 +281,7 @@ class Lan:
         self.processes = []
         self.proxies = []
         self.gateway_ns = self.namespace("gateway")
-        self.segments = [Segment(self, i) for i in range(segments)]
+        self.segments = [Segment(self, i, hosts) for i in range(segments)]
         first = self.segments[0]
         self.client, self.host, self.gateway, self.switch = first.client, first.host, first.gateway, first.switch
 
@@ -320,10 +326,22 @@ class Lan:
         self.gateway_ns.create()
         for segment in self.segments:
             segment.create()
-        for segment in self.segments:
-            segment.host.wait_settled()
+        hosts = [host for segment in self.segments for host in segment.hosts]
+        self.start(hosts)
+        for host in hosts:
+            host.wait_settled()
             # the random delay before duplicate address detection, which this first time was left out
-            segment.host.ns.sysctl(ipv6__conf__eth0__router_solicitation_delay=1)
+            host.ns.sysctl(ipv6__conf__eth0__router_solicitation_delay=1)
+
+    def start(self, hosts):
+        """The cards' firmware and the hosts' services."""
+        cards = [a for h in hosts for a in ("--card", h.card.name, "n1", h.ns.name, h.mac, h.nic.path)]
+        services = [a for h in hosts for a in ("--host", h.ns.name, h.service.path)]
+        self.spawn(self.host.ns, sys.executable, SUPPORT / "nic.py", "--resume", self.resume, *cards)
+        self.spawn(self.host.ns, sys.executable, SUPPORT / "server.py", *services, "--ports", *Host.PORTS)
+        for host in hosts:
+            host.nic.wait("ready")
+            host.service.wait("ready")
 
     def spawn(self, namespace, *argv):
         command = (namespace.command if namespace else lambda *a: list(map(str, a)))(*argv)
@@ -383,7 +401,8 @@ class Lan:
 
     def explain(self):
         """What helps to see why a test failed."""
+        lines = 30 if len(self.segments[0].hosts) < 5 else 3
         for path in sorted(self.folder.glob("*.log")):
             text = path.read_text(errors="replace").splitlines()
             if text:
-                print(f"--- {path.name}, last lines", *(line[:200] for line in text[-30:]), sep="\n", file=sys.stderr)
+                print(f"--- {path.name}, last lines", *(line[:200] for line in text[-lines:]), sep="\n", file=sys.stderr)

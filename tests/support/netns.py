@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import fcntl
+import ipaddress
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ import subprocess
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
 
 
 def _setns(fd):
@@ -29,18 +31,39 @@ def enter(name):
         os.close(fd)
 
 
-def _interface_flags(interface, request, flags=0):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        answer = fcntl.ioctl(control, request, struct.pack("16sH14x", interface.encode(), flags))
-    return struct.unpack("16sH14x", answer)[1]
+class Interface:
+    """The switch of a network interface.  Works from anywhere on the namespace that is current at construction."""
+
+    def __init__(self, name):
+        self.name = name
+        self.control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control.close()
+
+    def _flags(self, request, flags=0):
+        answer = fcntl.ioctl(self.control, request, struct.pack("16sH14x", self.name.encode(), flags))
+        return struct.unpack("16sH14x", answer)[1]
+
+    @property
+    def up(self):
+        return bool(self._flags(_SIOCGIFFLAGS) & _IFF_UP)
+
+    @up.setter
+    def up(self, wanted):
+        flags = self._flags(_SIOCGIFFLAGS)
+        self._flags(_SIOCSIFFLAGS, flags | _IFF_UP if wanted else flags & ~_IFF_UP)
 
 
-def interface_up(interface):
-    return bool(_interface_flags(interface, _SIOCGIFFLAGS) & _IFF_UP)
-
-
-def set_interface_up(interface):
-    _interface_flags(interface, _SIOCSIFFLAGS, _interface_flags(interface, _SIOCGIFFLAGS) | _IFF_UP)
+def ipv6_addresses(interface):
+    """address -> IFA_F_ flags, in the namespace of the calling thread."""
+    with open("/proc/thread-self/net/if_inet6") as file:
+        lines = [line.split() for line in file]
+    return {str(ipaddress.IPv6Address(bytes.fromhex(address))): int(flags, 16)
+            for address, *_, flags, name in lines if name == interface}
 
 
 class Failed(Exception):

@@ -1,76 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The firmware of a sleeping host's network card: while the host's interface is down it looks at every frame that the
+"""The firmware of sleeping hosts' network cards: while a host's interface is down it looks at every frame that the
 switch delivers, and resumes the host on a Magic Packet for its MAC, and on nothing else.  Says what it saw, one JSON
 object a line: {"t": CLOCK_MONOTONIC seconds, "event": ...}, where an event is "frame" or "magic" (seen asleep), "up"
-(it has resumed the host) or "usable" (an IPv6 address of the host is past duplicate address detection)."""
+(it has resumed the host) or "usable" (an IPv6 address of the host is past duplicate address detection).
+
+One card looks at every frame in Python; several leave what cannot be a Magic Packet to the kernel, as hardware has
+patterns for it, and log no "frame"."""
 
 import argparse
+import ctypes
 import json
 import select
+import socket
+import struct
 import sys
 import time
 
-from frames import PacketSocket, ip_text, magic_form
-from netns import enter, interface_up, set_interface_up
+from frames import ETH_IP4, ETH_MAGIC, PacketSocket, mac_bytes, magic_form
+from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, Interface, Namespace, ipv6_addresses
 
-IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
+SO_ATTACH_FILTER = 26
 
 
-def addresses():
-    """The IPv6 addresses of eth0 and their flags.  For the namespace that was entered last."""
-    with open("/proc/self/net/if_inet6") as file:
-        lines = [line.split() for line in file]
-    return {ip_text(bytes.fromhex(address)): int(flags, 16) for address, *_, flags, name in lines if name == "eth0"}
+def keep_only_magic(wire, mac):
+    """A classic BPF filter: the MAC where the repeats begin, in EtherType 0x0842 and in UDP over IPv4."""
+    high, low = struct.unpack("!IH", mac_bytes(mac))
+    halfword, word, jump_equal, result = 0x28, 0x20, 0x15, 0x06
+    program = [(halfword, 0, 0, 12),
+               (jump_equal, 1, 0, ETH_MAGIC), (jump_equal, 4, 9, ETH_IP4),
+               (word, 0, 0, 20), (jump_equal, 0, 7, high), (halfword, 0, 0, 24), (jump_equal, 4, 5, low),
+               (word, 0, 0, 48), (jump_equal, 0, 3, high), (halfword, 0, 0, 52), (jump_equal, 0, 1, low),
+               (result, 0, 0, 65535), (result, 0, 0, 0)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+    wire.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
+                           struct.pack("@HP", len(program), ctypes.addressof(code)))
+
+
+class Card:
+    def __init__(self, namespace, port, host, mac, log):
+        self.mac, self.host = mac, Namespace(host)
+        with Namespace(namespace).entered():
+            self.wire = PacketSocket(port)
+        with self.host.entered():
+            self.link = Interface("eth0")
+        self.log = open(log, "w", buffering=1)
+        self.resume_at = None
+        self.usable = None  # while the host resumes: its addresses that are past duplicate address detection
+        self.say("ready")
+
+    def say(self, event, **more):
+        self.log.write(json.dumps({"t": time.monotonic(), "event": event, **more}) + "\n")
+
+    def receive(self, resume):
+        """`resume`: seconds from the Magic Packet to the link."""
+        while (frame := self.wire.receive()) is not None:
+            if frame.outgoing or self.link.up:
+                continue
+            form = magic_form(frame.raw, self.mac)
+            if form is None:
+                self.say("frame", src=frame.src, dst=frame.dst, ethertype=frame.ethertype)
+                continue
+            self.say("magic", form=form, src=frame.src, dst=frame.dst, raw=frame.raw.hex())
+            if self.resume_at is None:
+                self.resume_at = time.monotonic() + resume
+
+    def proceed(self):
+        """The host's resume, as far as it has come by now."""
+        if self.resume_at is not None and time.monotonic() >= self.resume_at:
+            self.resume_at = None
+            self.link.up = True
+            self.say("up")
+            self.usable = set()
+        if self.usable is None:
+            return
+        with self.host.entered():
+            now = ipv6_addresses("eth0")
+        for address in now.keys() - self.usable:
+            if not now[address] & (IFA_F_TENTATIVE | IFA_F_DADFAILED):
+                self.usable.add(address)
+                self.say("usable", address=address)
+        if not any(flags & IFA_F_TENTATIVE for flags in now.values()):
+            self.usable = None
 
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--card", required=True, help="namespace of the card")
-    options.add_argument("--host", required=True, help="namespace of the host")
-    options.add_argument("--mac", required=True)
     options.add_argument("--resume", type=float, required=True, help="seconds from the Magic Packet to the link")
-    options.add_argument("--log", required=True)
+    options.add_argument("--card", nargs=5, action="append", required=True,
+                         metavar=("NAMESPACE", "PORT", "HOST", "MAC", "LOG"),
+                         help="the card's namespace and its port to the switch; its host's namespace and MAC; a file")
     args = options.parse_args()
 
-    enter(args.card)
-    wire = PacketSocket("n1")
-    enter(args.host)
-    with open(args.log, "w", buffering=1) as log:
-
-        def say(event, **more):
-            log.write(json.dumps({"t": time.monotonic(), "event": event, **more}) + "\n")
-
-        say("ready")
-        resume_at = None
-        usable = None  # while the host resumes: its addresses that are past duplicate address detection
-        while True:
-            timeout = None if resume_at is None else max(0.0, resume_at - time.monotonic())
-            if usable is not None:
-                timeout = 0.002
-            if select.select([wire], [], [], timeout)[0]:
-                while (frame := wire.receive()) is not None:
-                    if frame.outgoing or interface_up("eth0"):
-                        continue
-                    form = magic_form(frame.raw, args.mac)
-                    if form is None:
-                        say("frame", src=frame.src, dst=frame.dst, ethertype=frame.ethertype)
-                        continue
-                    say("magic", form=form, src=frame.src, dst=frame.dst, raw=frame.raw.hex())
-                    if resume_at is None:
-                        resume_at = time.monotonic() + args.resume
-            if resume_at is not None and time.monotonic() >= resume_at:
-                resume_at = None
-                set_interface_up("eth0")
-                say("up")
-                usable = set()
-            if usable is not None:
-                now = addresses()
-                for address in now.keys() - usable:
-                    if not now[address] & (IFA_F_TENTATIVE | IFA_F_DADFAILED):
-                        usable.add(address)
-                        say("usable", address=address)
-                if not any(flags & IFA_F_TENTATIVE for flags in now.values()):
-                    usable = None
+    cards = [Card(*card) for card in args.card]
+    if len(cards) > 1:
+        for card in cards:
+            keep_only_magic(card.wire, card.mac)
+    by_wire = {card.wire: card for card in cards}
+    while True:
+        timeout = min((max(0.0, c.resume_at - time.monotonic()) for c in cards if c.resume_at is not None),
+                      default=None)
+        if any(card.usable is not None for card in cards):
+            timeout = min(0.002 * len(cards), timeout or 1)
+        for wire in select.select(list(by_wire), [], [], timeout)[0]:
+            by_wire[wire].receive(args.resume)
+        for card in cards:
+            card.proceed()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service on the host: accepts TCP on the given ports (IPv4 and IPv6), greets with the port, then echoes.  Says who
-came, one JSON object a line: {"t": CLOCK_MONOTONIC seconds, "event": "accept", "from": ..., "port": ...}."""
+"""A service on each of some hosts: accepts TCP on the given ports (IPv4 and IPv6), greets with the port, then echoes.
+Says who came, one JSON object a line: {"t": CLOCK_MONOTONIC seconds, "event": "accept", "from": ..., "port": ...}."""
 
+import argparse
 import json
+import selectors
 import socket
-import sys
 import threading
 import time
+
+from netns import Namespace
 
 
 def serve(connection, port):
@@ -17,25 +20,29 @@ def serve(connection, port):
 
 
 def accept(listener, port, log):
-    while True:
-        connection, address = listener.accept()
-        log.write(json.dumps({"t": time.monotonic(), "event": "accept", "from": address[0].removeprefix("::ffff:"),
-                              "port": port}) + "\n")
-        threading.Thread(target=serve, args=(connection, port), daemon=True).start()
+    connection, address = listener.accept()
+    log.write(json.dumps({"t": time.monotonic(), "event": "accept", "from": address[0].removeprefix("::ffff:"),
+                          "port": port}) + "\n")
+    threading.Thread(target=serve, args=(connection, port), daemon=True).start()
 
 
 def main():
-    path, *ports = sys.argv[1:]
-    with open(path, "w", buffering=1) as log:
-        threads = []
-        for port in map(int, ports):
-            listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
-            threads.append(threading.Thread(target=accept, args=(listener, port, log)))
+    options = argparse.ArgumentParser()
+    options.add_argument("--host", nargs=2, action="append", required=True, metavar=("NAMESPACE", "LOG"))
+    options.add_argument("--ports", nargs="+", type=int, required=True)
+    args = options.parse_args()
+
+    listeners = selectors.DefaultSelector()
+    for namespace, path in args.host:
+        log = open(path, "w", buffering=1)
+        for port in args.ports:
+            with Namespace(namespace).entered():
+                listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
+            listeners.register(listener, selectors.EVENT_READ, (port, log))
         log.write(json.dumps({"t": time.monotonic(), "event": "ready"}) + "\n")
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    while True:
+        for key, _ in listeners.select():
+            accept(key.fileobj, *key.data)
 
 
 if __name__ == "__main__":
