@@ -5,13 +5,14 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Debian 12 packages.  The compilers of `clang` serve the asan and tsan presets; `peers` are the real programs that the
-# lab and the tests talk to.
+# lab and the tests talk to; `vm` has what runs other kernels.
 declare -A packages=(
     [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libpcap-dev
         libboost-program-options1.81-dev libspdlog-dev libsystemd-dev libgtest-dev python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
         systemd tshark zsh"
+    [vm]="qemu-system-x86 busybox-static cpio kmod xz-utils clang-19"
     [lint]="clang-format-19 clang-tidy-19 shellcheck"
 )
 
@@ -34,7 +35,7 @@ need_root() {
     ((EUID == 0)) || die "needs root: sudo $0 $*"
 }
 
-# install_packages SET...: those of build, clang, peers, lint that are missing.
+# install_packages SET...: those of build, clang, peers, vm, lint that are missing.
 install_packages() {
     local set package missing=()
     for set in "$@"; do

@@ -18,9 +18,10 @@ from case import TESTS, Skip  # noqa: E402
 SKIPPED = 77
 
 
-def main():
-    for path in sorted(HERE.glob("test_*.py")):
-        importlib.import_module(path.stem)
+def main(folders=(HERE,)):
+    for folder in folders:
+        for path in sorted(folder.glob("test_*.py")):
+            importlib.import_module(path.stem)
     match sys.argv[1:]:
         case ["--list"]:
             print(*TESTS, sep="\n")

@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# The first process of a guest, on the host's file system below a layer that forgets: runs one group of tests.  /run/vm
+# is shared with the host: settings, log, status.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+# shellcheck source=/dev/null
+source /run/vm/settings
+: "${group:?}" "${root:?}" "${modules:?}"
+
+prepare() {
+    mkdir -p /run/lock /run/netns /usr/lib/modules
+    mount -t bpf bpf /sys/fs/bpf
+    mount -t tmpfs tmp /tmp
+    mount --bind "$modules" /usr/lib/modules
+    ip link set lo up
+}
+
+passed=true
+try() {
+    local begin=$SECONDS status=passed
+    "$@" || { status=FAILED && passed=false; }
+    echo "--- $status after $((SECONDS - begin)) s: $*"
+}
+
+load() {
+    local folder=/sys/fs/bpf/$2 # no dot in names here
+    mkdir "$folder" && bpftool prog loadall "$1" "$folder"
+}
+
+bpf_tests() {
+    local object name
+    for object in /run/vm/*.o; do
+        try load "$object" "$(basename "$object" .o)"
+    done
+    for name in object arp ndisc echo ip wake magic non_wake owner; do
+        try "$PROXZZY_BUILD/tests/bpf/bpf_$name" --gtest_brief=1
+    done
+    # each frame in each state costs a minute and a half here, and asks the kernel nothing new
+    try "$PROXZZY_BUILD/tests/bpf/bpf_explain" --gtest_brief=1 --gtest_filter=-*Every*:*Damaged*
+}
+
+net_tests() {
+    local name
+    for name in a_sleeper_is_answered_for_woken_and_given_back_also_when_the_daemon_was_killed \
+        a_host_on_a_vlan_device_is_woken_and_gets_its_packet; do
+        try python3 "$root/tests/vm/net.py" "$name"
+    done
+}
+
+{
+    echo "Linux $(uname -r), $(nproc) processors, $(cut -d ' ' -f 1 /proc/uptime) s after the start"
+    prepare && "${group}_tests" || passed=false
+} >/run/vm/log 2>&1
+$passed
+echo $? >/run/vm/status
+sync
+echo o >/proc/sysrq-trigger
+while :; do sleep 1; done
