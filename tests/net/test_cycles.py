@@ -18,6 +18,7 @@ from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, ipv6_addresses, run
 from proxy import program, sanitized
 from test_daemon import assert_nothing_left, traces
 
+FIRST_PORT = 20000  # of the client, below those that its kernel gives away; a port of its own for each connection
 HOST_NAME = 1  # PZ_A_HOST_NAME
 TROUBLE = {"address-not-back", "conflict", "dropped", "failed", "lost", "nic-answers", "not-held", "ring-loss",
            "sleep-abandoned", "unreachable"}
@@ -96,7 +97,8 @@ def live(lan, operator, name, host, number, wakes):
         operator.wait(name, "asleep", cycle)
         if cycle % 4 < 2:
             lan.client.ns.ip("neigh", "del", address, "dev", "eth0", check=False)
-        wakes.append(Wake(host, address, lan.client.connect(address, 22, timeout=60)))
+        connection = lan.client.connect(address, 22, 60, own_port=FIRST_PORT + cycles() * number + cycle)
+        wakes.append(Wake(host, address, connection))
         operator.wait(name, "awake", cycle + 1)
         wait_until(f"{name}'s addresses are settled", lambda: settled(host), 60, 0.05)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frames import Capture, PacketSocket, link_local
-from netns import Failed, Interface, Namespace, run
+from netns import PATIENCE, Failed, Interface, Namespace, run
 
 SUPPORT = Path(__file__).resolve().parent
 REPOSITORY = SUPPORT.parent.parent
@@ -41,7 +41,7 @@ def build_folder():
 
 def wait_until(what, predicate, timeout=10.0, interval=0.02):
     """The predicate's first true value."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not (value := predicate()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what}")
@@ -106,11 +106,11 @@ class Node:
     def capture(self, direction="in"):
         return Capture(self.packet_socket(), direction)
 
-    def connect(self, address, port=22, timeout=20.0):
+    def connect(self, address, port=22, timeout=20.0, own_port=0):
         """One connect() to a host's service, then its greeting and an echo."""
         started = time.monotonic()
         with self.ns.entered():
-            connection = socket.create_connection((address, port), timeout)
+            connection = socket.create_connection((address, port), timeout, ("", own_port))
         connected = time.monotonic()
         with connection:
             own_port = connection.getsockname()[1]
@@ -267,12 +267,13 @@ class Segment:
 
 class Lan:
     """Context manager.  On exit, also after a failure, nothing of it is left; on entry neither is anything of an
-    earlier run of the same name that was killed.  `hosts`: on each segment.  `keep`: what it starts outlives this
-    process, and exit leaves it up."""
+    earlier run of the same name that was killed.  `hosts`: on each segment.  `offload`: a card answers ARP and ND for
+    its sleeping host.  `keep`: what it starts outlives this process, and exit leaves it up."""
 
-    def __init__(self, name, segments=1, hosts=1, resume=0.3, ipv6=True, multicast_snooping=False, keep=False):
+    def __init__(self, name, segments=1, hosts=1, resume=0.3, ipv6=True, multicast_snooping=False, offload=False,
+                 keep=False):
         self.name, self.resume, self.ipv6, self.keep = name, resume, ipv6, keep
-        self.multicast_snooping = multicast_snooping
+        self.multicast_snooping, self.offload = multicast_snooping, offload
         digest = hashlib.sha256(f"{name} {build_folder().resolve()}".encode()).hexdigest()[:6]
         self.prefix = f"pz-{digest}-"
         self.folder = Path("/run") / f"pz-{digest}"
@@ -337,7 +338,8 @@ class Lan:
         """The cards' firmware and the hosts' services."""
         cards = [a for h in hosts for a in ("--card", h.card.name, "n1", h.ns.name, h.mac, h.nic.path)]
         services = [a for h in hosts for a in ("--host", h.ns.name, h.service.path)]
-        self.spawn(self.host.ns, sys.executable, SUPPORT / "nic.py", "--resume", self.resume, *cards)
+        answer = ["--answer", *(a for h in hosts for a in h.own_addresses)] if self.offload else []
+        self.spawn(self.host.ns, sys.executable, SUPPORT / "nic.py", "--resume", self.resume, *cards, *answer)
         self.spawn(self.host.ns, sys.executable, SUPPORT / "server.py", *services, "--ports", *Host.PORTS)
         for host in hosts:
             host.nic.wait("ready")

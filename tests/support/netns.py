@@ -14,6 +14,7 @@ import subprocess
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+PATIENCE = float(os.environ.get("PROXZZY_PATIENCE", 1))  # factor for every time limit, where all is slow
 IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
 
 
@@ -71,7 +72,7 @@ class Failed(Exception):
 
 
 def run(argv, check=True, timeout=60, **more):
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=timeout, **more)
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=timeout * PATIENCE, **more)
     if check and done.returncode:
         raise Failed(f"{' '.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
     return done

@@ -2,7 +2,8 @@
 """The firmware of sleeping hosts' network cards: while a host's interface is down it looks at every frame that the
 switch delivers, and resumes the host on a Magic Packet for its MAC, and on nothing else.  Says what it saw, one JSON
 object a line: {"t": CLOCK_MONOTONIC seconds, "event": ...}, where an event is "frame" or "magic" (seen asleep), "up"
-(it has resumed the host) or "usable" (an IPv6 address of the host is past duplicate address detection).
+(it has resumed the host) or "usable" (an IPv6 address of the host is past duplicate address detection).  With --answer
+the firmware also answers ARP and Neighbour Solicitations for the sleeper, as ARP and NS offload do ("answered").
 
 One card looks at every frame in Python; several leave what cannot be a Magic Packet to the kernel, as hardware has
 patterns for it, and log no "frame"."""
@@ -16,7 +17,8 @@ import struct
 import sys
 import time
 
-from frames import ETH_IP4, ETH_MAGIC, PacketSocket, mac_bytes, magic_form
+from frames import (ETH_ARP, ETH_IP4, ETH_IP6, ETH_MAGIC, PacketSocket, arp, ethernet, icmpv6, ip_bytes, ip_text, ipv6,
+                    mac_bytes, magic_form)
 from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, Interface, Namespace, ipv6_addresses
 
 SO_ATTACH_FILTER = 26
@@ -36,8 +38,21 @@ def keep_only_magic(wire, mac):
                            struct.pack("@HP", len(program), ctypes.addressof(code)))
 
 
+def answer(frame, mac, addresses):
+    """What ARP and NS offload would say to `frame`, or None."""
+    if frame.arp and frame.arp[0] == 1 and frame.arp[4] in addresses:
+        _, asker, source, _, target = frame.arp
+        return ethernet(asker, mac, ETH_ARP, arp(2, mac, target, asker, source))
+    message = frame.icmp6
+    if message and message[0] == 135 and (target := ip_text(message[8:24])) in addresses:
+        body = b"\x60\0\0\0" + ip_bytes(target) + b"\2\1" + mac_bytes(mac)
+        return ethernet(frame.src, mac, ETH_IP6, ipv6(target, frame.l4.src, 58, icmpv6(target, frame.l4.src, 136, body)))
+    return None
+
+
 class Card:
-    def __init__(self, namespace, port, host, mac, log):
+    def __init__(self, namespace, port, host, mac, log, answers):
+        self.answers = answers
         self.mac, self.host = mac, Namespace(host)
         with Namespace(namespace).entered():
             self.wire = PacketSocket(port)
@@ -57,12 +72,15 @@ class Card:
             if frame.outgoing or self.link.up:
                 continue
             form = magic_form(frame.raw, self.mac)
-            if form is None:
+            if reply := answer(frame, self.mac, self.answers):
+                self.wire.send(reply)
+                self.say("answered", to=frame.src)
+            elif form is None:
                 self.say("frame", src=frame.src, dst=frame.dst, ethertype=frame.ethertype)
-                continue
-            self.say("magic", form=form, src=frame.src, dst=frame.dst, raw=frame.raw.hex())
-            if self.resume_at is None:
-                self.resume_at = time.monotonic() + resume
+            else:
+                self.say("magic", form=form, src=frame.src, dst=frame.dst, raw=frame.raw.hex())
+                if self.resume_at is None:
+                    self.resume_at = time.monotonic() + resume
 
     def proceed(self):
         """The host's resume, as far as it has come by now."""
@@ -89,9 +107,10 @@ def main():
     options.add_argument("--card", nargs=5, action="append", required=True,
                          metavar=("NAMESPACE", "PORT", "HOST", "MAC", "LOG"),
                          help="the card's namespace and its port to the switch; its host's namespace and MAC; a file")
+    options.add_argument("--answer", nargs="*", default=[], metavar="ADDRESS")
     args = options.parse_args()
 
-    cards = [Card(*card) for card in args.card]
+    cards = [Card(*card, set(args.answer)) for card in args.card]
     if len(cards) > 1:
         for card in cards:
             keep_only_magic(card.wire, card.mac)

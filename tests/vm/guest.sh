@@ -3,6 +3,7 @@
 # The first process of a guest, on the host's file system below a layer that forgets: runs one group of tests.  /run/vm
 # is shared with the host: settings, log, status.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+export PROXZZY_PATIENCE=10
 # shellcheck source=/dev/null
 source /run/vm/settings
 : "${group:?}" "${root:?}" "${modules:?}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # prepare.sh 6.1|6.12 FOLDER: unpacks that kernel of Debian 12 (6.12: from bookworm-backports) below FOLDER and makes an
-# initial RAM disk that starts tests/vm/guest.sh on the host's own root file system.  Nothing is installed.  Done once.
+# initial RAM disk that starts tests/vm/guest.sh on the host's own root file system.  Nothing is installed.  Done once
+# for each version of this file.
 set -euo pipefail
 release=$1 folder=$2
 declare -A suites=([6.1]=bookworm [6.12]=bookworm-backports)
@@ -10,8 +11,8 @@ suite=${suites[$release]}
 mkdir -p "$folder"
 exec {lock}>"$folder/lock"
 flock "$lock" # release and debug may come at once
-[[ ! -e $folder/ready ]] || exit 0
-rm -rf "$folder"/{apt,root,initrd}
+[[ ! $folder/ready -nt $0 ]] || exit 0
+rm -rf "$folder"/{apt,root,initrd,ready}
 mkdir -p "$folder"/apt/{lists,archives}/partial "$folder"/initrd/{bin,proc,sys,dev,newroot,modules,run}
 
 # apt with a state of its own: the machine's list of sources stays as it is
