@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it.  Narrated, with timings."""
+"""What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it; it sleeps again and wakes by
+itself.  Narrated, with timings."""
 
 import argparse
 import signal
@@ -59,7 +60,8 @@ def connects(story, lan, proxy, address, port):
     """One connect() to the sleeping host wakes it and completes."""
     client, host = lan.client, lan.host
     story.say(f"the client connects to {address} port {port}, with one connect()")
-    started, connected = client.connect(address, port)
+    connection = client.connect(address, port)
+    started, connected = connection.started, connection.connected
     up = host.wait_up(since=started)
     magic = host.magic(started)[0]
     usable = host.wait_usable(address, started)
@@ -80,6 +82,27 @@ def keeps(story, lan):
     story.check(True, f"the host has {', '.join(host.own_addresses)}, all past duplicate address detection")
     done = host.run("arping", "-D", "-c", "2", "-w", "3", "-I", "eth0", host.ip4, check=False)
     story.check(done.returncode == 0, f"arping -D {host.ip4} on the host: nobody else answers for it", done.stdout)
+
+
+def resumes(story, lan, proxy, wire):
+    """Somebody presses the sleeper's button: its own duplicate address detection is not contradicted."""
+    host = lan.host
+    story.say("somebody presses the sleeping host's button; it checks its addresses with accept_dad=2, as a careful host")
+    pressed = time.monotonic()
+    host.power_on()
+    proxy.wait_state("awake")
+    released = proxy.ctl("host", "show", "sleeper")["since_reason"]
+    story.say(f"  {time.monotonic() - pressed:.3f} s: proxzzy has let go, because of its {released.split(': ')[-1]}")
+    host.wait_settled()
+    story.say(f"  {time.monotonic() - pressed:.3f} s: duplicate address detection found nobody: {host.ip6} and "
+              f"{len(host.own_addresses) - 1} more are usable")
+    first_frame = proxy.ctl("why", "sleeper")["wakes"][-1]["time_ns"] / 1e9
+    spoken = wire.frames(lambda f: f.src == host.mac and f.when > first_frame)
+    story.check(not spoken, "the gateway sent nothing in the host's name after the host's first frame",
+                ", ".join(map(str, spoken)))
+    told = proxy.run_ctl("why", "sleeper", json_output=False).stdout
+    line = next(line for line in told.splitlines() if "woke by itself" in line)
+    story.say(f"  proxzzyctl why: {line.split('  ', 1)[1]}")
 
 
 def sleeps(story, lan, proxy):
@@ -106,6 +129,9 @@ def tell(story, lan, proxy):
     sleeps(story, lan, proxy)
     asks(story, lan, proxy)
     connects(story, lan, proxy, lan.host.ip6, 80)
+    keeps(story, lan)
+    sleeps(story, lan, proxy)
+    resumes(story, lan, proxy, wire)
     keeps(story, lan)
 
     objections = wire.malformed(lan.folder / "gateway.pcap")
