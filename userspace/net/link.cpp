@@ -15,21 +15,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 
 #include <spdlog/fmt/fmt.h>
 
 #include "base/fd.h"
+#include "net/link_netlink.h"
 
 namespace pz {
 namespace {
 
-template <auto Release>
-struct Deleter {
-    void operator()(auto* object) const { Release(object); }
-};
-using NlSocket = std::unique_ptr<nl_sock, Deleter<nl_socket_free>>;
-using NlCache = std::unique_ptr<nl_cache, Deleter<nl_cache_free>>;
+constexpr unsigned lower_up = 1U << 16; // IFF_LOWER_UP: <linux/if.h> has it, which <net/if.h> does not go with
 
 Result<NlSocket> route_socket() {
     NlSocket socket(nl_socket_alloc());
@@ -44,21 +39,6 @@ template <class Each>
 void for_each(nl_cache* cache, Each each) {
     for (auto* object = nl_cache_get_first(cache); object != nullptr; object = nl_cache_get_next(object))
         each(object);
-}
-
-Link describe(rtnl_link* from) {
-    Link link;
-    link.name = rtnl_link_get_name(from);
-    link.ifindex = rtnl_link_get_ifindex(from);
-    if (auto* const address = rtnl_link_get_addr(from);
-        address != nullptr && nl_addr_get_len(address) == link.mac.bytes.size())
-        std::copy_n(static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(address)), link.mac.bytes.size(),
-                    link.mac.bytes.begin());
-    link.up = (rtnl_link_get_flags(from) & IFF_UP) != 0 && rtnl_link_get_carrier(from) != 0;
-    if (const char* const kind = rtnl_link_get_type(from); kind != nullptr)
-        link.kind = kind;
-    link.is_ethernet = rtnl_link_get_arptype(from) == ARPHRD_ETHER;
-    return link;
 }
 
 /// One ETHTOOL_GFLAGS or ETHTOOL_SFLAGS call; the legacy pair, because it names the feature by a constant.
@@ -107,25 +87,42 @@ Result<bool> set_rx_vlan_offload(const std::string& interface, bool on) {
 
 } // namespace
 
-Result<Link> find_link(std::string_view name) {
+Link describe(rtnl_link* from) {
+    Link link;
+    link.name = rtnl_link_get_name(from);
+    link.ifindex = rtnl_link_get_ifindex(from);
+    if (auto* const address = rtnl_link_get_addr(from);
+        address != nullptr && nl_addr_get_len(address) == link.mac.bytes.size())
+        std::copy_n(static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(address)), link.mac.bytes.size(),
+                    link.mac.bytes.begin());
+    link.up = (rtnl_link_get_flags(from) & IFF_UP) != 0 && (rtnl_link_get_flags(from) & lower_up) != 0;
+    if (const char* const kind = rtnl_link_get_type(from); kind != nullptr)
+        link.kind = kind;
+    link.is_ethernet = rtnl_link_get_arptype(from) == ARPHRD_ETHER;
+    return link;
+}
+
+Result<std::vector<Link>> list_links() {
     const auto socket = PZ_TRY(route_socket());
     nl_cache* raw = nullptr;
     if (const int error = rtnl_link_alloc_cache(socket.get(), AF_UNSPEC, &raw); error < 0)
         return fail(Errc::system, fmt::format("reading the interfaces: {}", nl_geterror(error)));
     const NlCache cache(raw);
+    std::vector<Link> links;
+    for_each(cache.get(), [&](nl_object* object) { links.push_back(describe(reinterpret_cast<rtnl_link*>(object))); });
+    return links;
+}
 
-    rtnl_link* found = nullptr;
+Result<Link> find_link(std::string_view name) {
+    const auto links = PZ_TRY(list_links());
+    if (const auto found = std::ranges::find(links, name, &Link::name); found != links.end())
+        return *found;
     std::vector<std::string_view> names;
-    for_each(cache.get(), [&](nl_object* object) {
-        auto* const link = reinterpret_cast<rtnl_link*>(object);
-        names.emplace_back(rtnl_link_get_name(link));
-        if (names.back() == name)
-            found = link;
-    });
-    if (found == nullptr)
-        return fail(Errc::not_found,
-                    fmt::format("interface {:?} does not exist; there are {}", name, fmt::join(names, ", ")));
-    return describe(found);
+    names.reserve(links.size());
+    for (const auto& link : links)
+        names.emplace_back(link.name);
+    return fail(Errc::not_found,
+                fmt::format("interface {:?} does not exist; there are {}", name, fmt::join(names, ", ")));
 }
 
 Result<std::vector<IpAddress>> link_addresses(int ifindex) {

@@ -14,13 +14,16 @@ struct Link {
     std::string name;
     int ifindex = 0;
     MacAddress mac;
-    bool up = false; // IFF_UP and carrier
+    bool up = false; // IFF_UP and IFF_LOWER_UP: frames can pass
     std::string kind; // "bridge", "veth", ...; empty for hardware
     bool is_ethernet = false;
+    bool operator==(const Link&) const = default;
 };
 
 /// Errc::not_found names the interface and lists those that exist.
 Result<Link> find_link(std::string_view name);
+/// Every interface of this machine.
+Result<std::vector<Link>> list_links();
 /// The interface's own addresses, for probes and UDP Magic Packets: in kernel order; tentative ones left out.
 Result<std::vector<IpAddress>> link_addresses(int ifindex);
 

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What link.cpp and link_monitor.cpp share of libnl.
+#pragma once
+
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+
+#include <memory>
+
+#include "net/link.h"
+
+namespace pz {
+
+template <auto Release>
+struct NlDeleter {
+    void operator()(auto* object) const { Release(object); }
+};
+using NlSocket = std::unique_ptr<nl_sock, NlDeleter<nl_socket_free>>;
+using NlCache = std::unique_ptr<nl_cache, NlDeleter<nl_cache_free>>;
+
+/// The interface that a message or a cache entry is about.
+Link describe(rtnl_link* from);
+
+} // namespace pz
