@@ -1444,6 +1444,311 @@ TEST_F(Ageing, TheLongestValidityDoesNotOverflow) {
 
 // ---- many hosts ----------------------------------------------------------------------------------------------------
 
+// ---- links ----------------------------------------------------------------------------------------------------------
+
+class Links : public Table {
+protected:
+    Effects lose() { return table.link_lost(lan); }
+    Effects regain() { return table.link_back(lan, now); }
+    /// Nothing is due and nothing happens, however long the link is away.
+    void expect_rest(Duration away = 10min) {
+        EXPECT_EQ(table.next_deadline(), std::nullopt);
+        now += away;
+        EXPECT_EQ(lines(tick()), Lines{});
+    }
+};
+
+TEST_F(Links, R2_R34_ASleeperIsNeitherAnsweredForNorAnnouncedNorWokenWithoutALink) {
+    to_asleep();
+    EXPECT_EQ(lines(lose()), (Lines{"watch", "stage_waking"}));
+    expect_rest();
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(lines(lose()), Lines{}) << "it is lost already";
+}
+
+TEST_F(Links, R2_ASleeperWhoseLinkIsBackIsLookedForThenServedAndAnnouncedForAMinute) {
+    to_asleep();
+    lose();
+    now = start + 1h;
+    EXPECT_EQ(lines(regain()),
+              (Lines{"watch", "stage_waking", "probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"}));
+    EXPECT_EQ(lines(regain()), Lines{}) << "it is back already";
+    const double t = 3600;
+    Lines expected;
+    for (const double at : {0.5, 1.0, 1.5, 2.0, 2.5})
+        for (const char* ip : {"192.0.2.1", "192.0.2.2", "2001:db8::1"})
+            expected.push_back(fmt::format("{:g} probe {}", t + at, ip));
+    expected.push_back(fmt::format("{:g} serve", t + 3));
+    for (const double at : {3.0, 4.0, 6.0, 10.0, 18.0, 34.0, 66.0})
+        expected.push_back(fmt::format("{:g} announce", t + at));
+    EXPECT_EQ(run_until(1h + 70s), expected);
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(run_until(1h + 66s + 240s), (Lines{fmt::format("{:g} refresh_switch", t + 66 + 240)}));
+}
+
+TEST_F(Links, AHostThatAnswersWhenItsLinkIsBackIsAwake) {
+    to_asleep();
+    lose();
+    now += 1min;
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{}) << "nobody asked yet";
+    regain();
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, IpAddress::v4({192, 0, 2, 99}))), Lines{}) << "nobody asked for that";
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a2)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(state(), HostState::awake);
+    expect_rest();
+}
+
+TEST_F(Links, ASignOfLifeWithoutALinkOrWhenItIsBackReleases) {
+    for (const bool back : {false, true}) {
+        to_asleep();
+        lose();
+        if (back)
+            regain();
+        EXPECT_EQ(lines(release(PZ_SIGN_DAD, a1)), (Lines{"stop_answering", "forget"}));
+        EXPECT_EQ(state(), HostState::awake);
+        expect_rest();
+        regain();
+    }
+}
+
+TEST_F(Links, AReplyAfterTheHostIsServedAgainIsTheNics) {
+    to_asleep();
+    lose();
+    regain();
+    now += 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{});
+    EXPECT_EQ(state(), HostState::asleep);
+}
+
+TEST_F(Links, R33_AnotherNetworkGoesOn) {
+    add(config("other", 1, {{a1}}), lan + 1);
+    to_arming();
+    ASSERT_TRUE(table.request_sleep("other", now).has_value());
+    lose();
+    EXPECT_EQ(run_until(5s), (Lines{"3 serve", "3 probe 192.0.2.1", "3 announce", "5 announce"}));
+    EXPECT_EQ(table.find("other")->state, HostState::asleep);
+    EXPECT_EQ(state(), HostState::arming);
+    EXPECT_TRUE(table.request_wake("other", now).has_value());
+}
+
+TEST_F(Links, R2_ALinkThatIsLostAgainWhileTheSleeperIsLookedForStopsThat) {
+    to_asleep();
+    lose();
+    regain();
+    now += 1s;
+    EXPECT_EQ(lines(lose()), (Lines{"watch", "stage_waking"}));
+    expect_rest();
+    EXPECT_EQ(lines(regain()).size(), 5U);
+    now += 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+}
+
+TEST_F(Links, ArmingStartsAgainWhenTheLinkIsBack) {
+    to_arming();
+    now += 2s;
+    EXPECT_EQ(lines(lose()), Lines{}) << "it is watched already";
+    expect_rest();
+    EXPECT_EQ(state(), HostState::arming) << "neither asleep nor abandoned";
+    EXPECT_EQ(lines(regain()), Lines{});
+    const Instant back = now;
+    EXPECT_EQ(table.next_deadline(), back + 3s);
+    for (; now < back + 60s; now += 2s) {
+        seen = now;
+        tick();
+        EXPECT_EQ(state(), HostState::arming);
+    }
+    now = back + 60s;
+    EXPECT_EQ(lines(tick()), (Lines{"forget", "notice sleep-abandoned"}));
+}
+
+TEST_F(Links, ASleepRequestWithoutALinkWaitsForIt) {
+    lose();
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{"watch"});
+    expect_rest();
+    regain();
+    now += 3s;
+    tick();
+    EXPECT_EQ(state(), HostState::asleep);
+}
+
+TEST_F(Links, R34_AWakingHostIsNotGivenUpAndIsWokenAgainWhenItsLinkIsBack) {
+    to_waking();
+    now += 30s;
+    tick();
+    EXPECT_EQ(lines(lose()), (Lines{"watch", "stage_waking"}));
+    expect_rest();
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(lines(regain()), (Lines{"watch", "stage_waking", "send_magic", "probe 192.0.2.1"}));
+    const Instant back = now;
+    Lines seen_lines;
+    while (now < back + 4s) {
+        now = *table.next_deadline();
+        for (const std::string& text : lines(tick()))
+            if (!text.starts_with("probe"))
+                seen_lines.push_back(fmt::format("{:g} {}", std::chrono::duration<double>(now - back).count(), text));
+    }
+    EXPECT_EQ(seen_lines, (Lines{"1 send_magic", "3 serve", "3 stage_waking", "3 send_magic"}));
+    now = back + 60s;
+    tick();
+    EXPECT_EQ(state(), HostState::unreachable);
+}
+
+TEST_F(Links, AHeldPacketKeepsItsTimeLimitWithoutALink) {
+    to_waking(a1);
+    const Instant triggered = now;
+    now += 10s;
+    tick();
+    lose();
+    EXPECT_EQ(table.next_deadline(), triggered + 60s);
+    now = triggered + 60s;
+    EXPECT_EQ(lines(tick()), Lines{"drop_held 192.0.2.1"});
+    EXPECT_EQ(state(), HostState::waking);
+    expect_rest();
+}
+
+TEST_F(Links, AHeldPacketIsDeliveredWhenTheLinkIsBackInTime) {
+    to_waking(a1);
+    const Instant triggered = now;
+    now += 10s;
+    lose();
+    now += 10s;
+    EXPECT_EQ(lines(regain()), (Lines{"watch", "stage_waking", "send_magic", "probe 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(desk().last_wake_latency, now - triggered);
+}
+
+TEST_F(Links, AHeldPacketIsDroppedAtItsLimitAndALaterOneAtTheLimitOfTheNewWake) {
+    to_waking(a1);
+    const Instant triggered = now;
+    now += 40s;
+    tick();
+    lose();
+    now += 10s;
+    regain();
+    const Instant back = now;
+    while (now < triggered + 60s) {
+        now = *table.next_deadline();
+        const Lines happened = lines(tick());
+        EXPECT_EQ(std::ranges::find(happened, "drop_held 192.0.2.1") != happened.end(), now == triggered + 60s);
+    }
+    EXPECT_EQ(state(), HostState::waking);
+    trigger(a2);
+    while (state() == HostState::waking) {
+        now = *table.next_deadline();
+        const Lines happened = lines(tick());
+        EXPECT_EQ(std::ranges::find(happened, "drop_held") != happened.end(), now == back + 60s);
+        EXPECT_EQ(std::ranges::find(happened, "drop_held 192.0.2.2"), happened.end());
+    }
+    EXPECT_EQ(now, back + 60s);
+}
+
+TEST_F(Links, R35_AWakeRequestWithoutALinkIsRefused) {
+    const auto refused = [&](const char* part) {
+        const auto wake = table.request_wake("desk", now);
+        ASSERT_FALSE(wake.has_value());
+        EXPECT_EQ(wake.error().code, Errc::busy);
+        EXPECT_TRUE(contains(wake.error().message, part)) << wake.error().message;
+    };
+    lose();
+    refused("awake");
+    ASSERT_TRUE(table.request_sleep("desk", now).has_value());
+    refused("no link");
+    regain();
+    to_asleep();
+    lose();
+    refused("no link");
+    EXPECT_EQ(state(), HostState::asleep);
+    regain();
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
+}
+
+TEST_F(Links, ATriggerThatWasOnItsWayWakesWhenTheLinkIsBack) {
+    to_asleep();
+    lose();
+    EXPECT_EQ(lines(trigger(a1)), Lines{"stage_waking"});
+    EXPECT_EQ(state(), HostState::waking);
+    now += 5s;
+    EXPECT_EQ(lines(tick()), Lines{});
+    EXPECT_EQ(lines(regain()), (Lines{"watch", "stage_waking", "send_magic", "probe 192.0.2.1"}));
+}
+
+TEST_F(Links, AReturnWaitsForItsAddressUpToItsLimitAndAsksWhenTheLinkIsBack) {
+    to_returning();
+    const Instant released = now;
+    EXPECT_EQ(lines(lose()), Lines{});
+    now += 1s;
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), Lines{}) << "it could not be delivered";
+    EXPECT_EQ(table.next_deadline(), released + 10s);
+    EXPECT_EQ(lines(regain()), Lines{"probe 192.0.2.1"});
+    EXPECT_EQ(table.next_deadline(), now + 200ms);
+    lose();
+    now = released + 10s;
+    EXPECT_EQ(lines(tick()), (Lines{"drop_held 192.0.2.1", "notice address-not-back", "forget"}));
+    expect_rest();
+}
+
+TEST_F(Links, AReleaseWithoutALinkSendsNothingAndDeliversLater) {
+    to_waking(a1);
+    lose();
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), Lines{"stop_answering"});
+    EXPECT_EQ(lines(regain()), Lines{"probe 192.0.2.1"});
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Links, APacketHeldLateWithoutALinkWaitsForItsProof) {
+    to_asleep();
+    release(PZ_SIGN_IP, a1);
+    lose();
+    EXPECT_EQ(lines(trigger(a1)), (Lines{"watch", "stage_waking"})) << "proven, but it could not be delivered";
+    EXPECT_EQ(lines(regain()), Lines{"probe 192.0.2.1"});
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(Links, AnAddressExpiresWithoutALinkAndIsNotServedAfterwards) {
+    add(config("aging", 2, {{IpAddress::v4({192, 0, 2, 20}), false, 100s}, {IpAddress::v4({192, 0, 2, 21})}}));
+    ASSERT_TRUE(table.request_sleep("aging", now).has_value());
+    now += 3s;
+    tick();
+    lose();
+    now += 97s;
+    EXPECT_EQ(lines(tick()), (Lines{"stop_answering 192.0.2.20", "drop_held 192.0.2.20", "notice address-expired"}));
+    EXPECT_EQ(lines(regain()), (Lines{"watch", "stage_waking", "probe 192.0.2.21"}));
+}
+
+TEST_F(Links, AnUnreachableHostIsLeftAlone) {
+    to_unreachable();
+    EXPECT_EQ(lines(lose()), Lines{});
+    expect_rest();
+    EXPECT_EQ(lines(regain()), Lines{});
+    expect_rest();
+}
+
+TEST_F(Links, AHandBackWaitsForTheLink) {
+    HostConfig host = config("proxied", 2, {{IpAddress::v4({192, 0, 2, 20})}});
+    host.identity = Identity::proxy;
+    const HostId id = add(host);
+    ASSERT_TRUE(table.request_sleep("proxied", now).has_value());
+    now += 3s;
+    tick();
+    ASSERT_TRUE(table.request_release("proxied", now).has_value());
+    lose();
+    expect_rest();
+    regain();
+    now += 8s;
+    EXPECT_EQ(lines(tick()), Lines{"hand_back 192.0.2.20"});
+    EXPECT_EQ(table.get(id)->state, HostState::awake);
+}
+
+TEST_F(Links, AHostThatIsConfiguredOnANetworkWithoutALinkWaitsToo) {
+    table.link_lost(lan + 1);
+    add(config("new", 2, {{a1}}), lan + 1);
+    ASSERT_TRUE(table.request_sleep("new", now).has_value());
+    expect_rest();
+    EXPECT_EQ(table.find("new")->state, HostState::arming);
+}
+
 TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     constexpr std::uint32_t count = 65'536;
     PresenceTable table{TableOptions{}};

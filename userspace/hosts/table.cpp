@@ -39,6 +39,8 @@ double in_seconds(Duration duration) {
     return std::chrono::duration<double>(duration).count();
 }
 
+constexpr int resumed_announcements = 6; // the last one a minute after the first: spanning tree may eat the others
+
 bool contains(const std::vector<IpAddress>& list, const IpAddress& ip) {
     return std::ranges::find(list, ip) != list.end();
 }
@@ -64,6 +66,8 @@ void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::
 void enter(Host& host, StateEvent event, std::string reason, Instant now, Effects& effects) {
     const HostState from = std::exchange(host.state, next_state(host.state, event).value_or(host.state));
     effects.push_back(Effect{.kind = Kind::edge, .host = host.id, .text = reason, .from = from, .to = host.state});
+    if (host.state != HostState::waking) // which answers as soon as the host would have been answered for asleep
+        host.resumes.reset();
     host.since = now;
     host.since_reason = std::move(reason);
 }
@@ -110,6 +114,7 @@ void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent 
     ++host.wakes;
     host.triggered = now;
     host.state_deadline = now + timers.wake_limit;
+    host.held_until = host.state_deadline;
     host.magic_retry = timers.magic_first_retry;
     host.next_magic = now + host.magic_retry;
     host.next_probe = now + timers.waking_probe;
@@ -130,10 +135,20 @@ void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& eff
     host.next_probe = now + timers.probe_interval;
 }
 
+/// Asks for every address that is answered for.
 void probe_served(const Host& host, Effects& effects) {
     for (const HostAddress& address : host.config.addresses)
         if (!contains(host.expired, address.ip))
             add(effects, Kind::probe, host, address.ip);
+}
+
+/// The first announcement, and when the others come: `count` more, in intervals that double from `interval` on.
+void announce(Host& host, const Timers& timers, int count, Duration interval, Instant now, Effects& effects) {
+    add(effects, Kind::announce, host);
+    host.announcements_left = count;
+    host.announce_interval = 2 * interval;
+    host.next_announce = now + interval;
+    host.next_refresh = now + timers.switch_refresh;
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
@@ -158,6 +173,24 @@ void prove(Host& host, const IpAddress& ip, Effects& effects) {
     }
     if (std::erase(host.awaited, ip) != 0)
         add(effects, Kind::deliver, host, ip);
+}
+
+/// Returning: the addresses that packets wait for did not come back in time.
+void give_up_return(Host& host, const Timers& timers, Effects& effects) {
+    for (const IpAddress& ip : host.awaited) {
+        add(effects, Kind::drop_held, host, ip);
+        add_notice(effects, host, Effect::Notice::address_not_back,
+                   fmt::format("{} was not seen in use within {} s", ip.to_string(), in_seconds(timers.address_limit)));
+    }
+    host.awaited.clear();
+    add(effects, Kind::forget, host);
+}
+
+/// Waking: the packets that wait for the host have waited for as long as they may.
+void drop_overdue(Host& host, Effects& effects) {
+    for (const IpAddress& ip : host.awaited)
+        add(effects, Kind::drop_held, host, ip);
+    host.awaited.clear();
 }
 
 /// From asleep, waking or unreachable: the owner speaks for itself again.
@@ -345,6 +378,7 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
         give_back(host, options_.timers, StateEvent::release_request, "release requested", std::nullopt, now, effects);
         break;
     }
+    keep_off_the_wire(host, effects);
     schedule(host);
     return effects;
 }
@@ -352,6 +386,12 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
 Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) {
     Host& host = *PZ_TRY(host_named(name));
     Effects effects;
+    if (host.state != HostState::awake && !has_link(host))
+        return fail(Errc::busy,
+                    fmt::format("name '{}': its interface has no link, so no Magic Packet can leave; try again when "
+                                "`proxzzyctl status` says that the interface is up",
+                                name),
+                    "name");
     switch (host.state) {
     case HostState::awake:
         return fail(Errc::busy, fmt::format("name '{}': the host is awake, only one in proxy care can be woken", name),
@@ -393,8 +433,10 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
         if (!can_wait || !is_served(*host, *held)) {
             add(effects, Kind::drop_held, *host, held);
         } else if (host->state == HostState::waking) {
+            if (host->awaited.empty())
+                host->held_until = host->state_deadline;
             host->awaited.push_back(*held);
-        } else if (contains(host->proven, *held)) {
+        } else if (contains(host->proven, *held) && has_link(*host)) {
             add(effects, Kind::deliver, *host, held);
         } else {
             if (!is_returning(*host)) {
@@ -407,6 +449,7 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
             add(effects, Kind::probe, *host, held);
         }
     }
+    keep_off_the_wire(*host, effects);
     schedule(*host);
     return effects;
 }
@@ -417,12 +460,12 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     Host* const host = current(id, generation);
     if (host == nullptr || (kind != PZ_EVENT_RELEASE && kind != PZ_EVENT_PROOF))
         return effects;
-    if (!proves_address(kind, sign))
+    if (!proves_address(kind, sign) || !has_link(*host)) // what is delivered now would be lost; it is asked for again
         address.reset();
     // A proof that overtook its release, or whose release was lost, says as much.  A reply may come from the NIC alone,
-    // but the caller withholds those of NICs that answer for a sleeper; once it is to wake, what is left is the host
-    // itself. Only for a served address: the NIC was not asked about any other.
-    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable;
+    // but the caller withholds those of NICs that answer for a sleeper; once it is to wake, and when its link is back,
+    // what is left is the host itself.  Only for a served address: the NIC was not asked about any other.
+    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable || host->resumes;
     const bool answers = asked && address && is_served(*host, *address);
     const bool alive = kind == PZ_EVENT_RELEASE || sign != PZ_SIGN_REPLY || answers;
 
@@ -453,6 +496,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
                   address, now, effects);
         break;
     }
+    keep_off_the_wire(*host, effects);
     schedule(*host);
     return effects;
 }
@@ -520,6 +564,96 @@ std::optional<Instant> PresenceTable::next_deadline() const {
     return deadlines_.begin()->first;
 }
 
+// ---- links ----
+
+Effects PresenceTable::link_lost(SegmentId segment) {
+    Effects effects;
+    if (!without_link_.insert(segment).second)
+        return effects;
+    for (auto& [id, host] : hosts_) {
+        if (host.segment != segment)
+            continue;
+        if (host.state == HostState::asleep || host.state == HostState::waking) {
+            // before the first frame after the loss, which may be the owner's
+            add(effects, Kind::watch, host);
+            add(effects, Kind::stage_waking, host);
+        }
+        schedule(host);
+    }
+    return effects;
+}
+
+Effects PresenceTable::link_back(SegmentId segment, Instant now) {
+    Effects effects;
+    if (without_link_.erase(segment) == 0)
+        return effects;
+    for (auto& [id, host] : hosts_)
+        if (host.segment == segment) {
+            resume(host, now, effects);
+            schedule(host);
+        }
+    return effects;
+}
+
+/// Goes on with a record after a time in which nobody heard its owner: what waited for its time waits from now, and
+/// who is said to sleep is asked first.
+void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
+    const Timers& timers = options_.timers;
+    switch (host.state) {
+    case HostState::awake:
+        if (host.hand_back)
+            host.hand_back = now + timers.hand_back;
+        if (is_returning(host)) {
+            for (const IpAddress& ip : host.awaited)
+                add(effects, Kind::probe, host, ip);
+            host.next_probe = now + timers.probe_interval;
+        }
+        break;
+    case HostState::arming:
+        host.last_owner_frame = now;
+        host.state_deadline = now + timers.arming_limit;
+        break;
+    case HostState::asleep:
+        add(effects, Kind::watch, host);
+        add(effects, Kind::stage_waking, host); // a reply is reported as a proof
+        probe_served(host, effects);
+        host.next_probe = now + timers.waking_probe;
+        host.resumes = now + timers.resume_silence;
+        break;
+    case HostState::waking:
+        add(effects, Kind::watch, host);
+        add(effects, Kind::stage_waking, host);
+        add(effects, Kind::send_magic, host);
+        probe_waking(host, effects);
+        host.magic_retry = timers.magic_first_retry;
+        host.next_magic = now + host.magic_retry;
+        host.next_probe = now + timers.waking_probe;
+        host.state_deadline = now + timers.wake_limit;
+        host.resumes = now + timers.resume_silence;
+        break;
+    case HostState::unreachable:
+        break;
+    }
+}
+
+/// Packets keep their time limits; everything else waits for resume().
+void PresenceTable::run_without_link(Host& host, Instant now, Effects& effects) {
+    if (is_returning(host) && now >= host.state_deadline)
+        give_up_return(host, options_.timers, effects);
+    else if (host.state == HostState::waking && now >= host.held_until)
+        drop_overdue(host, effects);
+}
+
+/// Takes out what would be sent to nobody.
+void PresenceTable::keep_off_the_wire(const Host& host, Effects& effects) const {
+    if (has_link(host))
+        return;
+    std::erase_if(effects, [](const Effect& effect) {
+        return effect.kind == Kind::announce || effect.kind == Kind::hand_back || effect.kind == Kind::refresh ||
+               effect.kind == Kind::send_magic || effect.kind == Kind::probe;
+    });
+}
+
 /// What is due for one host.
 void PresenceTable::run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects) {
     const Timers& timers = options_.timers;
@@ -531,6 +665,8 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             std::erase(host.awaited, ip);
         }
     }
+    if (!has_link(host))
+        return run_without_link(host, now, effects);
     switch (host.state) {
     case HostState::awake:
         if (host.hand_back && now >= *host.hand_back) {
@@ -542,14 +678,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         if (!is_returning(host))
             break;
         if (now >= host.state_deadline) {
-            for (const IpAddress& ip : host.awaited) {
-                add(effects, Kind::drop_held, host, ip);
-                add_notice(effects, host, Effect::Notice::address_not_back,
-                           fmt::format("{} was not seen in use within {} s", ip.to_string(),
-                                       in_seconds(timers.address_limit)));
-            }
-            host.awaited.clear();
-            add(effects, Kind::forget, host);
+            give_up_return(host, timers, effects);
         } else if (now >= host.next_probe) {
             for (const IpAddress& ip : host.awaited)
                 add(effects, Kind::probe, host, ip);
@@ -563,10 +692,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             add(effects, Kind::serve, host);
             // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
             probe_served(host, effects);
-            add(effects, Kind::announce, host);
-            host.announcements_left = 1;
-            host.next_announce = now + timers.announce_interval;
-            host.next_refresh = now + timers.switch_refresh;
+            announce(host, timers, 1, timers.announce_interval, now, effects);
         } else if (now >= host.state_deadline) {
             enter(host, StateEvent::no_silence, "sleep abandoned", now, effects);
             add(effects, Kind::forget, host);
@@ -576,16 +702,23 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         break;
     case HostState::asleep:
-        if (host.wake_wanted && now >= host.since + timers.base_line) {
+        if (host.resumes) {
+            if (now >= *host.resumes) {
+                host.resumes.reset();
+                add(effects, Kind::serve, host);
+                announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
+            } else if (now >= host.next_probe) {
+                probe_served(host, effects);
+                host.next_probe = now + timers.waking_probe;
+            }
+        } else if (host.wake_wanted && now >= host.since + timers.base_line) {
             start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
         } else if (const auto due = renewal(host, timers); due && now >= due->first) {
             host.woken_to_renew = true;
             start_waking(host, timers, false, StateEvent::renewal,
                          fmt::format("{} is to be renewed", due->second.to_string()), now, effects);
         } else if (host.announcements_left > 0 && now >= host.next_announce) {
-            --host.announcements_left;
-            add(effects, Kind::announce, host);
-            host.next_refresh = now + timers.switch_refresh;
+            announce(host, timers, host.announcements_left - 1, host.announce_interval, now, effects);
         } else if (now >= host.next_refresh) {
             add(effects, Kind::refresh, host);
             host.next_refresh = now + timers.switch_refresh;
@@ -602,6 +735,13 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             add_notice(effects, host, Effect::Notice::unreachable,
                        fmt::format("no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
             break;
+        }
+        if (now >= host.held_until)
+            drop_overdue(host, effects);
+        if (host.resumes && now >= *host.resumes) {
+            host.resumes.reset();
+            add(effects, Kind::serve, host);
+            add(effects, Kind::stage_waking, host);
         }
         if (now >= host.next_magic) {
             add(effects, Kind::send_magic, host);
@@ -624,6 +764,11 @@ void PresenceTable::schedule(Host& host) {
     const auto at = [&due](Instant instant) { due = due ? std::min(*due, instant) : instant; };
     switch (host.state) {
     case HostState::awake:
+        if (!has_link(host)) {
+            if (is_returning(host))
+                at(host.state_deadline);
+            break;
+        }
         if (is_returning(host)) {
             at(host.next_probe);
             at(host.state_deadline);
@@ -632,10 +777,19 @@ void PresenceTable::schedule(Host& host) {
             at(*host.hand_back);
         break;
     case HostState::arming:
+        if (!has_link(host))
+            break;
         at(host.last_owner_frame + options_.timers.arming_silence);
         at(host.state_deadline);
         break;
     case HostState::asleep:
+        if (!has_link(host))
+            break;
+        if (host.resumes) {
+            at(host.next_probe);
+            at(*host.resumes);
+            break;
+        }
         if (host.wake_wanted)
             at(host.since + options_.timers.base_line);
         if (const auto to_renew = renewal(host, options_.timers))
@@ -645,6 +799,12 @@ void PresenceTable::schedule(Host& host) {
         at(host.next_refresh);
         break;
     case HostState::waking:
+        if (!host.awaited.empty())
+            at(host.held_until);
+        if (!has_link(host))
+            break;
+        if (host.resumes)
+            at(*host.resumes);
         at(host.next_magic);
         at(host.next_probe);
         at(host.state_deadline);

@@ -67,6 +67,10 @@ struct Timers {
         std::chrono::seconds(30); // unreachable: the next Magic Packet for who looks for it ...
     Duration sought_max_retry = std::chrono::minutes(15); // ... doubled up to this
     Duration waking_probe = std::chrono::milliseconds(500); // for a host that resumes without saying a word
+    /// After its link is back, a sleeper's answer to these probes is awaited for so long: by then the gateway's own
+    /// IPv6 addresses are past duplicate address detection too, and it can ask.
+    Duration resume_silence = std::chrono::seconds(3);
+    Duration resumed_announce = std::chrono::seconds(1); // then doubled: after 1, 3, 7, 15, 31 and 63 s
     Duration probe_interval = std::chrono::milliseconds(200); // after the sign of life
     Duration address_limit = std::chrono::seconds(10); // after the sign of life; then address-not-back
     /// So long before an address ends its host is woken to renew it, or a quarter of its validity if that is less.
@@ -108,9 +112,13 @@ struct Host {
     Instant next_magic{};
     Duration magic_retry{};
     Instant next_announce{};
+    Duration announce_interval{}; // to the one after that, doubled each time
     int announcements_left = 0;
+    /// asleep, waking: the host may have come back unseen; it is looked for, and answered for from then on.
+    std::optional<Instant> resumes;
     Instant next_refresh{};
     Instant triggered{};
+    Instant held_until{}; // waking: packets that wait are dropped then; that is before state_deadline after a lost link
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
     std::vector<IpAddress> proven; // addresses that the owner used since its release
@@ -168,6 +176,13 @@ public:
     /// §5.5.3 e, for every address that is in it and has a validity.
     void on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid, Instant now);
 
+    /// The link of the segment is lost: its hosts keep their states, nothing is sent there and no timer runs, but those
+    /// of packets held and of addresses.  The kernel watches sleepers and answers for none.  Also for a segment that
+    /// has no link from the start.
+    Effects link_lost(SegmentId segment);
+    /// The link is back: timers start again, sleepers are looked for and then answered for as before.
+    Effects link_back(SegmentId segment, Instant now);
+
     /// Everything that is due.  `last_seen` reads pz_live: when the kernel last saw a frame of the owner.
     Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);
     /// When tick() wants to be called next; nullopt = nothing is pending.
@@ -186,6 +201,10 @@ private:
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);
+    [[nodiscard]] bool has_link(const Host& host) const { return !without_link_.contains(host.segment); }
+    void resume(Host& host, Instant now, Effects& effects);
+    void run_without_link(Host& host, Instant now, Effects& effects);
+    void keep_off_the_wire(const Host& host, Effects& effects) const;
 
     TableOptions options_;
     std::map<HostId, Host> hosts_;
@@ -197,6 +216,7 @@ private:
     AddressIndex by_address4_;
     AddressIndex by_address6_;
     std::set<std::pair<Instant, HostId>> deadlines_; // Host::due
+    std::set<SegmentId> without_link_;
 };
 
 } // namespace pz
