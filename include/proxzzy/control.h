@@ -92,10 +92,11 @@ enum pz_status_attr {
 
 enum pz_interface_attr {
 	PZ_A_INTERFACE_UNSPEC,
-	PZ_A_INTERFACE_NAME, /* string, 1 */
-	PZ_A_INTERFACE_MODE, /* string, 1: "native" or "generic" */
-	PZ_A_INTERFACE_MAC,  /* binary, 6 bytes, 1 */
-	PZ_A_INTERFACE_UP,   /* u8, 1: 0 or 1 */
+	PZ_A_INTERFACE_NAME,   /* string, 1 */
+	PZ_A_INTERFACE_MODE,   /* string, 1: "native" or "generic" */
+	PZ_A_INTERFACE_MAC,    /* binary, 6 bytes, 1 */
+	PZ_A_INTERFACE_UP,     /* u8, 1: 0 or 1; its link */
+	PZ_A_INTERFACE_SERVED, /* u8, 1: 0 or 1; 0: there is no such interface now */
 };
 
 enum pz_counter_attr {

@@ -216,15 +216,11 @@ class Segment:
                            ipv6__conf__default__router_solicitation_delay=0,
                            ipv6__conf__default__disable_ipv6=int(not lan.ipv6))
 
-        def cable(port, node, more=""):
-            return (f"link add name {port} {more} type veth peer name {node.interface} address {node.mac} "
-                    f"netns {node.ns.name}")
-
         ports = ["client", "gateway", *(host.port for host in self.hosts)]
         self.switch.batch([
             "link add name switch type bridge stp_state 0 forward_delay 0 ageing_time 30000 "
             f"mcast_snooping {int(lan.multicast_snooping)}",
-            cable("client", self.client), cable("gateway", self.gateway),
+            self.cable("client", self.client), self.cable("gateway", self.gateway),
             *(f"link add name {host.port} type veth peer name n1 netns {host.card.name} index 1001"
               for host in self.hosts),
             *(f"link set {port} master switch up" for port in ports),
@@ -232,21 +228,39 @@ class Segment:
         # distinct indexes: for equal ones at both ends of a veth the kernel reports the carrier a second late
         for host in self.hosts:
             host.card.batch([
-                cable("n0", host, "index 1000"),
+                self.cable("n0", host, "index 1000"),
                 "link add name repeater type bridge stp_state 0 forward_delay 0 ageing_time 0 mcast_snooping 0",
                 "link set n0 master repeater up", "link set n1 master repeater up", "link set repeater up"])
+        self.prepare_gateway_port()
+        for node in (self.client, self.gateway, *self.hosts):
+            self.configure(node)
+
+    def prepare_gateway_port(self):
         # XDP_TX at the gateway arrives only if this end runs a program too
-        run(["ip", "-n", self.switch.name, "link", "set", "dev", "gateway", "xdpdrv", "obj", lan.folder / "pass.bpf.o",
-             "sec", "xdp"])
+        run(["ip", "-n", self.switch.name, "link", "set", "dev", "gateway", "xdpdrv", "obj",
+             self.lan.folder / "pass.bpf.o", "sec", "xdp"])
         # tags inside the frame, as a cable carries them, and not beside it
         self.switch.run("ethtool", "-K", "gateway", "txvlan", "off", "tx-vlan-stag-hw-insert", "off")
-        for node in (self.client, self.gateway, *self.hosts):
-            prefix = [f"addr add {node.ip4}/24 dev {node.interface}"]
-            if node not in self.hosts or lan.ipv6:
-                prefix.append(f"addr add {node.ip6}/64 dev {node.interface}")
-                if node in self.hosts:
-                    prefix.append(f"addr add {node.temp}/64 dev {node.interface}")
-            node.ns.batch([f"link set {node.interface} up", "link set lo up", *prefix])
+
+    def configure(self, node):
+        """Brings the node's interface up with its addresses."""
+        prefix = [f"addr add {node.ip4}/24 dev {node.interface}"]
+        if node not in self.hosts or self.lan.ipv6:
+            prefix.append(f"addr add {node.ip6}/64 dev {node.interface}")
+            if node in self.hosts:
+                prefix.append(f"addr add {node.temp}/64 dev {node.interface}")
+        node.ns.batch([f"link set {node.interface} up", "link set lo up", *prefix])
+
+    def cable(self, port, node, more=""):
+        """The words that make a switch's port and what is plugged into it."""
+        return (f"link add name {port} {more} type veth peer name {node.interface} address {node.mac} "
+                f"netns {node.ns.name}")
+
+    def recable_gateway(self):
+        """The gateway's interface made anew, after it was deleted."""
+        self.switch.batch([self.cable("gateway", self.gateway), "link set gateway master switch up"])
+        self.prepare_gateway_port()
+        self.configure(self.gateway)
 
     def gateway_port(self):
         """What the gateway sends, as the switch gets it."""

@@ -42,6 +42,10 @@
       "something that the daemon had to do did not work") \
     X(interface, "interface", info, "51c6638861064c7b8d4ed437a824af51", \
       "an interface is served") \
+    X(link_lost, "link-lost", warning, "a0e736eb1eda4b39bf5a8797ffb624eb", \
+      "a served interface has no link, is gone or has another name: work on it stops") \
+    X(link_back, "link-back", info, "5c3a7f5181eb44e7a2607f2819b2aa24", \
+      "a served interface has its link again") \
     X(ready, "ready", info, "263313cf596647ebacfcb6ebd9fad06d", \
       "the daemon serves") \
     X(configuration, "configuration", info, "6c8fea38b0a44f34855d8f077a141a39", \

@@ -105,6 +105,7 @@ struct Schema<InterfaceStatus> {
         Field{PZ_A_INTERFACE_MODE, "mode", required, &InterfaceStatus::mode},
         Field{PZ_A_INTERFACE_MAC, "mac", required, &InterfaceStatus::mac},
         Field{PZ_A_INTERFACE_UP, "up", required, &InterfaceStatus::up},
+        Field{PZ_A_INTERFACE_SERVED, "served", required, &InterfaceStatus::served},
     };
 };
 

@@ -32,7 +32,8 @@ struct InterfaceStatus {
     std::string name;
     std::string mode; // "native" or "generic"
     MacAddress mac;
-    bool up = false;
+    bool up = false; // frames can pass
+    bool served = false; // false: there is no such interface now, or it cannot be served
     bool operator==(const InterfaceStatus&) const = default;
 };
 

@@ -82,8 +82,10 @@ std::string to_text(const control::DaemonStatus& status) {
                           {"held", fmt::format("{} packets, {} bytes", status.held_packets, status.held_bytes)},
                           {"bpffs", status.bpffs}};
     for (const auto& interface : status.interfaces)
-        rows.push_back({"interface", fmt::format("{} {} {}, {}", interface.name, interface.mac.to_string(),
-                                                 interface.up ? "up" : "down", interface.mode)});
+        rows.push_back({"interface", interface.served
+                                         ? fmt::format("{} {} {}, {}", interface.name, interface.mac.to_string(),
+                                                       interface.up ? "up" : "down", interface.mode)
+                                         : fmt::format("{} not there", interface.name)});
     return align(rows);
 }
 

@@ -43,16 +43,15 @@ fastpath::Options fastpath_options(const DaemonOptions& options) {
 }
 
 /// Refuses what XDP and AF_PACKET cannot serve, before anything is touched.
-Result<Link> servable_link(const std::string& name) {
-    Link link = PZ_TRY(find_link(name));
+Result<> check_servable(const Link& link) {
     if (!link.is_ethernet)
-        return fail(Errc::invalid, "--interface '" + name + "' is not an Ethernet interface", "interface");
+        return fail(Errc::invalid, "--interface '" + link.name + "' is not an Ethernet interface", "interface");
     if (link.kind == "bridge")
         return fail(Errc::unsupported,
-                    "--interface '" + name +
+                    "--interface '" + link.name +
                         "' is a bridge, which this version does not serve: name an interface that is not one",
                     "interface");
-    return link;
+    return {};
 }
 
 /// Nanoseconds since 1970 of a point on our clock.
@@ -122,19 +121,24 @@ std::uint64_t milliseconds(Duration duration) {
 
 } // namespace
 
-Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, std::vector<Link> links,
+Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor monitor, std::vector<Link> links,
                std::unique_ptr<fastpath::Fastpath> fastpath)
-    : loop_(loop), options_(std::move(options)), links_(std::move(links)), started_(now()),
-      table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)), tick_timer_(loop),
-      heartbeat_timer_(loop), overheard_ready_(loop), file_hosts_(file_table()) {}
+    : loop_(loop), options_(std::move(options)), monitor_(std::move(monitor)), links_(std::move(links)),
+      started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
+      tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()) {
+}
 
 Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, DaemonOptions options) {
+    auto monitor = PZ_TRY(LinkMonitor::open());
     std::vector<Link> links;
     links.reserve(options.interfaces.size());
-    for (const auto& name : options.interfaces)
-        links.push_back(PZ_TRY(servable_link(name)));
+    for (const auto& name : options.interfaces) {
+        links.push_back(PZ_TRY(find_link(name)));
+        PZ_TRY(check_servable(links.back()));
+    }
     auto fastpath = PZ_TRY(fastpath::Fastpath::open(fastpath_options(options)));
-    return std::unique_ptr<Daemon>(new Daemon(loop, std::move(options), std::move(links), std::move(fastpath)));
+    return std::unique_ptr<Daemon>(
+        new Daemon(loop, std::move(options), std::move(monitor), std::move(links), std::move(fastpath)));
 }
 
 Result<> Daemon::serve() {
@@ -143,10 +147,10 @@ Result<> Daemon::serve() {
     for (const auto& link : links_) {
         PZ_TRY(segments_->serve(link));
         const Port& port = segments_->ports().back();
-        control::Event event;
-        event.interface = link.name;
-        event.text = fmt::format("{}: XDP in {} mode, {}", link.name, to_string(port.mode), link.mac.to_string());
-        journal_.record(control::EventKind::interface, std::move(event));
+        record_port(control::EventKind::interface, port,
+                    fmt::format("XDP in {} mode, {}", to_string(port.mode), link.mac.to_string()));
+        if (!link.up)
+            lose_link(port, "no link yet: it is served as soon as it has one");
     }
     fastpath_->drop_links_except(options_.interfaces);
 
@@ -163,7 +167,9 @@ Result<> Daemon::serve() {
                 on_notice(notice);
             });
         }));
+    links_ready_.assign(monitor_.fd());
     wait_overheard();
+    wait_links();
     wait_heartbeat();
     return {};
 }
@@ -176,6 +182,8 @@ void Daemon::take_off() {
     trigger_thread_.reset();
     if (overheard_ready_.is_open())
         overheard_ready_.release(); // the descriptor is the ring's
+    if (links_ready_.is_open())
+        links_ready_.release(); // and this one the monitor's
     overheard_.reset();
     if (fastpath_)
         fastpath_->detach_all();
@@ -203,13 +211,12 @@ control::DaemonStatus Daemon::status() {
     status.held_packets = static_cast<std::uint32_t>(held.packets);
     status.held_bytes = static_cast<std::uint32_t>(held.bytes);
     status.bpffs = fastpath_->bpffs();
-    for (const auto& port : segments_->ports()) {
-        const auto current = find_link(port.link.name);
+    for (const auto& port : segments_->ports())
         status.interfaces.push_back({.name = port.link.name,
                                      .mode = std::string(to_string(port.mode)),
                                      .mac = port.link.mac,
-                                     .up = current && current->up});
-    }
+                                     .up = port.link.up,
+                                     .served = port.socket != nullptr});
     return status;
 }
 
@@ -231,6 +238,8 @@ Result<control::Durable> Daemon::host_set(HostConfig config, bool replace) {
 Result<> Daemon::set_host(HostConfig config, bool replace) {
     PZ_TRY(validate(config)); // before its segment is made
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
+    if (!has_link(*segments_->find(segment)->port))
+        react(table_.link_lost(segment), {}); // it may be new
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
     return {};
 }
@@ -298,6 +307,10 @@ Result<control::Durable> Daemon::host_wake(std::string_view name) {
 Result<control::Explanation> Daemon::explain(const control::ExplainRequest& request) {
     const ByteView frame = request.frame.bytes;
     const Port* port = PZ_TRY(segments_->port(request.interface));
+    if (!port->socket)
+        return fail(Errc::not_found,
+                    fmt::format("interface '{}' is not there now; it is served when it is back", port->link.name),
+                    "interface");
     const auto verdict = PZ_TRY(fastpath_->explain(port->link.ifindex, frame));
     const auto parsed = parse_frame(frame);
     const SegmentId segment = segments_->find(*port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid});
@@ -603,6 +616,112 @@ Instant Daemon::last_seen(HostId host) const {
     return instant_from_ns(fastpath_->live(host).last_seen_ns);
 }
 
+// ---- interfaces ----
+
+void Daemon::wait_links() {
+    links_ready_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                            [this](const boost::system::error_code& error) {
+                                if (error)
+                                    return;
+                                read_links();
+                                wait_links();
+                            });
+}
+
+void Daemon::read_links() {
+    const auto read = monitor_.read();
+    if (!read.lost) {
+        for (const auto& change : read.changes)
+            on_link_change(change);
+        return;
+    }
+    const auto links = list_links();
+    if (!links)
+        return record_failure(links.error().message);
+    for (const auto& port : segments_->ports())
+        if (std::ranges::find(*links, port.link.ifindex, &Link::ifindex) == links->end())
+            on_link_change({.link = port.link, .gone = true});
+    for (const auto& link : *links)
+        on_link_change({.link = link});
+}
+
+/// The served interface is the one with the configured name.
+void Daemon::on_link_change(const LinkChange& change) {
+    const Link& link = change.link;
+    for (Port& port : segments_->ports()) {
+        const bool is_served = port.socket && port.link.ifindex == link.ifindex;
+        if (is_served && change.gone) {
+            end_service(port, {}, "is gone");
+        } else if (is_served && link.name != port.link.name) {
+            end_service(port, link.name, fmt::format("is called {} now", link.name));
+        } else if (is_served) {
+            update_port(port, link);
+        } else if (!change.gone && link.name == port.link.name) {
+            if (port.socket)
+                end_service(port, {}, "is another interface now");
+            begin_service(port, link);
+        }
+    }
+}
+
+void Daemon::update_port(Port& port, const Link& link) {
+    const bool had_link = port.link.up;
+    const bool has_new_mac = link.mac != port.link.mac;
+    if (had_link && !link.up)
+        lose_link(port, "lost its link; its hosts wait for it to come back");
+    else if (had_link && has_new_mac)
+        lose_link(port, fmt::format("changes its MAC from {} to {}", port.link.mac.to_string(), link.mac.to_string()));
+    port.link = link;
+    if (has_new_mac)
+        if (auto written = segments_->write(port); !written)
+            record_failure(written.error().message, link.name);
+    if (link.up && (!had_link || has_new_mac))
+        regain_link(port);
+}
+
+void Daemon::begin_service(Port& port, const Link& link) {
+    auto attached = check_servable(link);
+    if (attached)
+        attached = segments_->attach(port, link);
+    if (!attached)
+        return record_failure(fmt::format("{} is back and not served: {}", link.name, attached.error().message),
+                              link.name);
+    for (const auto& [join, hosts] : joins_)
+        if (join.first == &port)
+            if (auto joined = port.socket->join(join.second); !joined)
+                record_failure(
+                    fmt::format("frames to {} may not arrive: {}", join.second.to_string(), joined.error().message),
+                    link.name);
+    record_port(control::EventKind::interface, port,
+                fmt::format("XDP in {} mode, {}", to_string(port.mode), link.mac.to_string()));
+    if (link.up)
+        regain_link(port);
+}
+
+void Daemon::end_service(Port& port, const std::string& name, const std::string& why) {
+    segments_->detach(port, name);
+    lose_link(port, fmt::format("{}; its hosts wait for an interface of the name {}", why, port.link.name));
+}
+
+void Daemon::lose_link(const Port& port, const std::string& why) {
+    record_port(control::EventKind::link_lost, port, why);
+    for (const SegmentId segment : segments_->of(port))
+        react(table_.link_lost(segment), {});
+}
+
+void Daemon::regain_link(const Port& port) {
+    record_port(control::EventKind::link_back, port, "has its link; its sleepers are looked for, then served");
+    for (const SegmentId segment : segments_->of(port))
+        react(table_.link_back(segment, now()), {});
+}
+
+void Daemon::record_port(control::EventKind kind, const Port& port, std::string_view text) {
+    control::Event event;
+    event.interface = port.link.name;
+    event.text = fmt::format("{}: {}", port.link.name, text);
+    journal_.record(kind, std::move(event));
+}
+
 // ---- effects ----
 
 Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
@@ -758,7 +877,9 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
 }
 
 std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& segment) const {
-    const PacketSocket* socket = &segment.port->socket;
+    const auto& socket = segment.port->socket;
+    if (!socket)
+        return {};
     const MacAddress& sender = segment.port->link.mac;
     const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
     const auto source = std::ranges::find_if(own, &IpAddress::is_v4);
@@ -774,22 +895,24 @@ std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& seg
 }
 
 void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) {
-    PacketSocket* socket = &segment.port->socket;
+    const Port* port = segment.port;
     Seen& seen = seen_[host];
     if (std::ranges::find(seen.accepted, mac) != seen.accepted.end())
         return;
-    if (joins_[{socket, mac}]++ == 0)
-        if (auto joined = socket->join(mac); !joined)
+    if (joins_[{port, mac}]++ == 0 && port->socket)
+        if (auto joined = port->socket->join(mac); !joined)
             record_failure(fmt::format("frames to {} may not arrive: {}", mac.to_string(), joined.error().message),
-                           segment.port->link.name);
-    seen.joined_on = socket;
+                           port->link.name);
+    seen.joined_on = port;
     seen.accepted.push_back(mac);
 }
 
 Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
-    if (!serve)
+    if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
+        plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation, .magic = {}}));
         return fastpath_->watch(entry);
+    }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
     if (host.identity == Identity::host)
         for (const auto& mac : host.config.macs)
@@ -816,7 +939,10 @@ void Daemon::forget(HostId host) {
         if (join == joins_.end() || --join->second > 0)
             continue;
         joins_.erase(join);
-        if (auto left = found->second.joined_on->leave(mac); !left)
+        const auto& socket = found->second.joined_on->socket;
+        if (!socket)
+            continue; // with the interface
+        if (auto left = socket->leave(mac); !left)
             record_failure(left.error().message);
     }
     found->second.accepted.clear();
@@ -825,7 +951,9 @@ void Daemon::forget(HostId host) {
 }
 
 void Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
-    if (auto sent = segment.port->socket.send(frame); !sent)
+    if (!segment.port->socket)
+        return;
+    if (auto sent = segment.port->socket->send(frame); !sent)
         record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
 }
 

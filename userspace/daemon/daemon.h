@@ -24,6 +24,7 @@
 #include "fastpath/fastpath.h"
 #include "hosts/hold_queue.h"
 #include "hosts/table.h"
+#include "net/link_monitor.h"
 
 namespace pz {
 
@@ -70,7 +71,7 @@ public:
     Result<> detach() override;
 
 private:
-    Daemon(boost::asio::io_context& loop, DaemonOptions options, std::vector<Link> links,
+    Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor monitor, std::vector<Link> links,
            std::unique_ptr<fastpath::Fastpath> fastpath);
 
     void take_off();
@@ -100,6 +101,18 @@ private:
     void sweep_lost_events();
     Instant last_seen(HostId host) const;
 
+    // interfaces
+    void wait_links();
+    void read_links();
+    void on_link_change(const LinkChange& change);
+    void update_port(Port& port, const Link& link);
+    void begin_service(Port& port, const Link& link);
+    /// `name`: what the interface is called now; empty: it is gone.
+    void end_service(Port& port, const std::string& name, const std::string& why);
+    void lose_link(const Port& port, const std::string& why);
+    void regain_link(const Port& port);
+    void record_port(control::EventKind kind, const Port& port, std::string_view text);
+
     // effects
     Result<control::Durable> apply_request(Result<Effects> effects);
     /// All of them, whatever fails; failures are recorded, the first one comes back.
@@ -126,6 +139,7 @@ private:
 
     boost::asio::io_context& loop_;
     DaemonOptions options_;
+    LinkMonitor monitor_; // from before links_ was read, so that no change is missed
     std::vector<Link> links_;
     Instant started_;
     control::Journal journal_;
@@ -141,6 +155,7 @@ private:
     std::optional<Instant> armed_; // what tick_timer_ waits for
     boost::asio::steady_timer heartbeat_timer_;
     boost::asio::posix::stream_descriptor overheard_ready_;
+    boost::asio::posix::stream_descriptor links_ready_;
 
     /// What the wire told about a host.
     struct Seen {
@@ -148,12 +163,12 @@ private:
         std::uint32_t mac_generation = 0; // ... from this stay in proxy care
         std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
         std::vector<MacAddress> accepted; // joined on the port for it
-        PacketSocket* joined_on = nullptr;
+        const Port* joined_on = nullptr;
         std::map<control::EventKind, control::Sparing> sparing;
     };
     std::unordered_map<HostId, Seen> seen_;
     /// Group MACs are shared between hosts.
-    std::map<std::pair<PacketSocket*, MacAddress>, int> joins_;
+    std::map<std::pair<const Port*, MacAddress>, int> joins_;
     std::uint64_t ring_full_ = 0;
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;

@@ -2,12 +2,23 @@
 #include "daemon/segments.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 namespace pz {
+
+namespace {
+
+pz_segment_key key_of(const Segment& segment) {
+    return {.ifindex = static_cast<std::uint32_t>(segment.port->link.ifindex),
+            .outer_vid = segment.tags.outer,
+            .inner_vid = segment.tags.inner};
+}
+
+} // namespace
 
 Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served) {
     if (wanted.empty() && served.size() > 1)
@@ -22,24 +33,59 @@ Result<std::string> served_interface(const std::string& wanted, const std::vecto
 }
 
 Segments::~Segments() {
-    for (const auto& port : ports_)
-        if (port.restore_offload)
-            if (auto restored = enable_rx_vlan_offload(port.link.name); !restored)
-                spdlog::warn("{}: {}", port.link.name, restored.error().message);
+    for (auto& port : ports_)
+        restore_offload(port, port.link.name);
+}
+
+void Segments::restore_offload(Port& port, const std::string& name) {
+    if (std::exchange(port.restore_offload, false))
+        if (auto restored = enable_rx_vlan_offload(name); !restored)
+            spdlog::warn("{}: {}", name, restored.error().message);
 }
 
 Result<> Segments::serve(const Link& link) {
-    Port port{.link = link, .socket = PZ_TRY(PacketSocket::open(link.ifindex))};
-    if (auto was_on = disable_rx_vlan_offload(link.name); was_on) {
-        port.tags_visible = true;
-        port.restore_offload = *was_on;
-    } else {
-        spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
-    }
-    ports_.push_back(std::move(port)); // from here on the destructor restores the offload
-    ports_.back().mode = PZ_TRY(fastpath_.attach(link.name, link.ifindex));
+    PZ_TRY(attach(ports_.emplace_back(), link));
     (void)PZ_TRY(resolve(link.name, {}));
     return {};
+}
+
+Result<> Segments::attach(Port& port, const Link& link) {
+    port.link = link;
+    const auto attached = [&]() -> Result<> {
+        port.socket = std::make_shared<PacketSocket>(PZ_TRY(PacketSocket::open(link.ifindex)));
+        auto was_on = disable_rx_vlan_offload(link.name);
+        port.tags_visible = was_on.has_value();
+        port.restore_offload = was_on.value_or(false);
+        if (!was_on)
+            spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
+        port.mode = PZ_TRY(fastpath_.attach(link.name, link.ifindex));
+        return write(port);
+    }();
+    if (!attached)
+        detach(port, link.name);
+    return attached;
+}
+
+void Segments::detach(Port& port, const std::string& name) {
+    if (port.restore_offload && name.empty())
+        port.restore_offload = false; // with the device
+    restore_offload(port, name);
+    fastpath_.detach(port.link.name);
+    for (const SegmentId id : of(port))
+        fastpath_.remove_segment(key_of(segments_.at(id)));
+    port.socket.reset();
+    port.link.ifindex = 0;
+    port.link.up = false;
+}
+
+Result<> Segments::write(const Port& port) {
+    for (const SegmentId id : of(port))
+        PZ_TRY(write(segments_.at(id)));
+    return {};
+}
+
+Result<> Segments::write(const Segment& segment) {
+    return fastpath_.set_segment(key_of(segment), segment.id, segment.port->link.mac);
 }
 
 Result<Port*> Segments::port(const std::string& interface) {
@@ -62,19 +108,27 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
     const auto [known, is_new] = by_key_.try_emplace(Key{port->link.name, vlan}, next_id_);
     if (!is_new)
         return known->second;
-    const pz_segment_key key{
-        .ifindex = static_cast<std::uint32_t>(port->link.ifindex), .outer_vid = vlan.outer, .inner_vid = vlan.inner};
-    if (auto written = fastpath_.set_segment(key, next_id_, port->link.mac); !written) {
-        by_key_.erase(known);
-        return std::unexpected(written.error());
-    }
-    segments_[next_id_] = {.id = next_id_, .port = port, .tags = {.outer = vlan.outer, .inner = vlan.inner}};
+    const Segment segment{.id = next_id_, .port = port, .tags = {.outer = vlan.outer, .inner = vlan.inner}};
+    if (port->socket) // else the kernel hears of it when there is an interface
+        if (auto written = write(segment); !written) {
+            by_key_.erase(known);
+            return std::unexpected(written.error());
+        }
+    segments_[next_id_] = segment;
     return next_id_++;
 }
 
 const Segment* Segments::find(SegmentId id) const {
     const auto found = segments_.find(id);
     return found == segments_.end() ? nullptr : &found->second;
+}
+
+std::vector<SegmentId> Segments::of(const Port& port) const {
+    std::vector<SegmentId> ids;
+    for (const auto& [id, segment] : segments_)
+        if (segment.port == &port)
+            ids.push_back(id);
+    return ids;
 }
 
 SegmentId Segments::find(const Port& port, VlanTags vlan) const {

@@ -16,10 +16,10 @@
 
 namespace pz {
 
-/// One served interface.  Sending is thread-safe, the rest belongs to the loop.
+/// One served interface.  It is the one with the configured name, whichever device that is.
 struct Port {
-    Link link;
-    PacketSocket socket;
+    Link link; // as last seen; the name is the configured one
+    std::shared_ptr<PacketSocket> socket; // null while there is no such interface or it cannot be served
     fastpath::XdpMode mode = fastpath::XdpMode::native;
     bool tags_visible = false; // rx-vlan-offload is off, so XDP sees the outer tag
     bool restore_offload = false;
@@ -32,6 +32,11 @@ struct Segment {
     TagStack tags;
 };
 
+/// Whether frames can come and go.
+inline bool has_link(const Port& port) {
+    return port.socket && port.link.up;
+}
+
 /// The interface that `wanted` is; it may be empty if only one is served.  Errors name the field `interface`.
 Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served);
 
@@ -43,8 +48,15 @@ public:
     /// Gives the interfaces their VLAN offload back.
     ~Segments();
 
-    /// Opens the interface for sending, makes its tags visible, attaches XDP and gives it its untagged segment.
+    /// Adds a port with its untagged segment, and attaches it.
     Result<> serve(const Link& link);
+    /// Opens the interface for sending, makes its tags visible, attaches XDP and gives it the port's segments.  On an
+    /// error the port is detached.
+    Result<> attach(Port& port, const Link& link);
+    /// Takes everything off the interface, which is called `name` now; empty: it is gone.
+    void detach(Port& port, const std::string& name);
+    /// Tells the kernel of the port's segments, and of the MAC that they are seen from.
+    Result<> write(const Port& port);
 
     /// The segment of a configuration; made on first use.  `interface` may be empty if only one is served.
     /// Errors name the field: `interface` or `vlan`.
@@ -54,9 +66,14 @@ public:
     [[nodiscard]] const Segment* find(SegmentId id) const;
     /// The segment that frames with these tags belong to; PZ_NO_SEGMENT if there is none.
     [[nodiscard]] SegmentId find(const Port& port, VlanTags vlan) const;
+    [[nodiscard]] std::vector<SegmentId> of(const Port& port) const;
     [[nodiscard]] const std::deque<Port>& ports() const { return ports_; }
+    [[nodiscard]] std::deque<Port>& ports() { return ports_; }
 
 private:
+    Result<> write(const Segment& segment);
+    static void restore_offload(Port& port, const std::string& name);
+
     using Key = std::pair<std::string, VlanTags>;
 
     fastpath::Fastpath& fastpath_;

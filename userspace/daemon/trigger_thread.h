@@ -17,9 +17,9 @@
 
 namespace pz {
 
-/// A frame, and where it leaves.  The socket outlives every plan that names it.
+/// A frame, and where it leaves.  The plan keeps its socket: the loop may be done with the interface meanwhile.
 struct Departure {
-    const PacketSocket* socket = nullptr;
+    std::shared_ptr<const PacketSocket> socket;
     Bytes frame;
 };
 

@@ -180,6 +180,10 @@ Result<> Fastpath::set_segment(const pz_segment_key& key, std::uint32_t segment,
     return update(skeleton_->maps.pz_segments_v1, &key, &value, "segments");
 }
 
+void Fastpath::remove_segment(const pz_segment_key& key) {
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v1), &key);
+}
+
 Result<> Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
     return update(skeleton_->maps.pz_policy_v1, &host, &policy, "policies");
 }

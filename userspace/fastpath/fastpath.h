@@ -64,12 +64,16 @@ public:
     Fastpath& operator=(const Fastpath&) = delete;
 
     Result<XdpMode> attach(const std::string& interface, int ifindex);
+    /// Takes the program off the interface that attach() was called for, and removes the pin.  Harmless when it is
+    /// gone.
+    void detach(const std::string& interface) { pins_.remove_link(interface); }
     /// Drops the links of interfaces that are not in `served`: an earlier daemon's.
     void drop_links_except(const std::vector<std::string>& served);
     /// Takes everything off the kernel: links, maps, pins.
     void detach_all();
 
     Result<> set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac);
+    void remove_segment(const pz_segment_key& key);
 
     /// Owner MACs and policy, stage ARMING; replaces what was there for this host.
     Result<> watch(const HostEntry& entry);
