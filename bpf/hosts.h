@@ -376,8 +376,8 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	pz_copy_mac(p->answer_mac, index->mac);
 	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))
 		p->status = PZ_REASON_IP_MALFORMED;
-	if (policy->stage == PZ_STAGE_UNREACHABLE)
-		return pz_pass(p, p->status == PZ_REASON_NOBODY ? PZ_REASON_UNREACHABLE : p->status);
+	if (policy->stage == PZ_STAGE_UNANSWERED)
+		return pz_pass(p, p->status == PZ_REASON_NOBODY ? PZ_REASON_UNANSWERED : p->status);
 	if (p->status != PZ_REASON_NOBODY)
 		return pz_ignore(p, p->status);
 	return PZ_CONTINUE;

@@ -244,7 +244,7 @@ PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
 	 PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(IP_MALFORMED) | PZ_BIT(IP_CHECKSUM) |             \
 	 PZ_BIT(IP_FRAGMENT) | PZ_BIT(IP_SOURCE_ROUTE) | PZ_BIT(IP_EXT_TOO_MANY) | PZ_BIT(L4_MALFORMED))
 /* Also said of what passes, once it is known which host is meant. */
-#define PZ_PASSED_NON_WAKES (PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(UNREACHABLE))
+#define PZ_PASSED_NON_WAKES (PZ_BIT(MAGIC_PASSWORD) | PZ_BIT(TRIGGER_THROTTLED) | PZ_BIT(UNANSWERED))
 PZ_STATIC_ASSERT(PZ_REASON_COUNT <= 64, "reasons are bits of PZ_NON_WAKES");
 
 /*
@@ -260,7 +260,7 @@ PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
 		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_NON_WAKE, .reason = p->reason, .host = host};
 	__u64 due;
 
-	if (!policy || !live || (policy->stage != PZ_STAGE_ASLEEP && policy->stage != PZ_STAGE_UNREACHABLE))
+	if (!policy || !live || (policy->stage != PZ_STAGE_ASLEEP && policy->stage != PZ_STAGE_UNANSWERED))
 		return;
 	due = live->non_wake_due_ns;
 	if (due < report.time_ns)

@@ -35,7 +35,7 @@ def clients_of_a_host_that_does_not_wake_learn_the_truth(lan):
                     ("ping", "-n", "-c", "1", "-W", "1", lan.host.ip4)):
         done = lan.client.run(*command, check=False)
         assert done.returncode != 0, f"{command[0]}: somebody answers\n{done.stdout}"
-    proxy.wait_counter("unreachable", 3)
+    proxy.wait_counter("unanswered", 3)
     assert proxy.state() == "unreachable"
     outcomes = [wake["outcome"] for wake in proxy.ctl("why", "sleeper")["wakes"]]
     assert "unreachable" in outcomes, outcomes

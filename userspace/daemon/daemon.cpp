@@ -545,7 +545,7 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
         wakes_.not_woken(host->id, wake_of(told, cause));
         told.text = told.reason;
         journal_.record(control::EventKind::non_wake, std::move(told), non_wakes_, now());
-        if (event.reason == PZ_REASON_UNREACHABLE)
+        if (event.reason == PZ_REASON_UNANSWERED)
             react(table_.on_sought(event.host, event.generation, now()), cause);
     }
 }
@@ -793,8 +793,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return watch(*host, *segment, true);
     case Kind::stage_waking:
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
-    case Kind::stage_unreachable:
-        return fastpath_->set_stage(host->id, PZ_STAGE_UNREACHABLE);
+    case Kind::stage_unanswered:
+        return fastpath_->set_stage(host->id, PZ_STAGE_UNANSWERED);
     case Kind::announce:
     case Kind::refresh:
         // the kernel may have let go already, and then nothing leaves with the host's MAC

@@ -116,7 +116,7 @@ std::string after(const pz_event& event, const Host* host, const NicAnswers& nic
     case PZ_EVENT_CONFLICT:
         return fmt::format("reports the conflict; {} stays {}", host->config.name, to_string(host->state));
     case PZ_EVENT_NON_WAKE:
-        if (event.reason == PZ_REASON_UNREACHABLE)
+        if (event.reason == PZ_REASON_UNANSWERED)
             return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
         return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
                            host->config.name);

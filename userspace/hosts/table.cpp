@@ -118,7 +118,8 @@ void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent 
     host.magic_retry = timers.magic_first_retry;
     host.next_magic = now + host.magic_retry;
     host.next_probe = now + timers.waking_probe;
-    add(effects, Kind::stage_waking, host);
+    if (!host.resumes)
+        add(effects, Kind::stage_waking, host);
     if (!magic_sent)
         add(effects, Kind::send_magic, host);
 }
@@ -574,9 +575,9 @@ Effects PresenceTable::link_lost(SegmentId segment) {
         if (host.segment != segment)
             continue;
         if (host.state == HostState::asleep || host.state == HostState::waking) {
-            // before the first frame after the loss, which may be the owner's
-            add(effects, Kind::watch, host);
-            add(effects, Kind::stage_waking, host);
+            host.resumes = Instant::max();
+            add(effects, Kind::stage_unanswered,
+                host); // before the first frame after the loss, which may be the owner's
         }
         schedule(host);
     }
@@ -614,15 +615,11 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
         host.state_deadline = now + timers.arming_limit;
         break;
     case HostState::asleep:
-        add(effects, Kind::watch, host);
-        add(effects, Kind::stage_waking, host); // a reply is reported as a proof
         probe_served(host, effects);
         host.next_probe = now + timers.waking_probe;
         host.resumes = now + timers.resume_silence;
         break;
     case HostState::waking:
-        add(effects, Kind::watch, host);
-        add(effects, Kind::stage_waking, host);
         add(effects, Kind::send_magic, host);
         probe_waking(host, effects);
         host.magic_retry = timers.magic_first_retry;
@@ -727,7 +724,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::waking:
         if (now >= host.state_deadline) {
             enter(host, StateEvent::no_wake, "did not wake in time", now, effects);
-            add(effects, Kind::stage_unreachable, host);
+            add(effects, Kind::stage_unanswered, host);
             add(effects, Kind::drop_held, host);
             host.awaited.clear();
             host.magic_retry = timers.sought_first_retry;

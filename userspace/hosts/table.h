@@ -26,7 +26,7 @@ struct Effect {
         watch,          // kernel: owner MACs and policy, stage ARMING; no address is answered for yet
         serve,          // kernel: addresses too, stage ASLEEP
         stage_waking,   // kernel: stage WAKING
-        stage_unreachable, // kernel: stage UNREACHABLE: the addresses stay, but nothing is answered
+        stage_unanswered, // kernel: stage UNREACHABLE: the addresses stay, but nothing is answered
         stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
         forget,         // kernel: nothing of this host remains, whatever was there
         announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
@@ -114,7 +114,8 @@ struct Host {
     Instant next_announce{};
     Duration announce_interval{}; // to the one after that, doubled each time
     int announcements_left = 0;
-    /// asleep, waking: the host may have come back unseen; it is looked for, and answered for from then on.
+    /// asleep, waking: the host may have come back unseen; until then it is not answered for.  Without a link: for
+    /// ever.
     std::optional<Instant> resumes;
     Instant next_refresh{};
     Instant triggered{};

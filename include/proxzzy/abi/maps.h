@@ -63,8 +63,8 @@ enum pz_stage {
 	PZ_STAGE_ARMING = 1, /* falling asleep: the owner's frames restart the timer (pz_live.last_seen_ns) */
 	PZ_STAGE_ASLEEP = 2, /* answer and trigger; any sign of life releases */
 	PZ_STAGE_WAKING = 3, /* as asleep, and the owner's ARP replies and NAs are reported as proof of address */
-	PZ_STAGE_UNREACHABLE =
-		4, /* as waking, but nothing is answered or triggers: who looks for the host is reported */
+	/* as waking, but nothing is answered or triggers: the host is looked for, and who asks for it is reported */
+	PZ_STAGE_UNANSWERED = 4,
 };
 enum pz_echo_mode { PZ_ECHO_ANSWER = 0, PZ_ECHO_IGNORE = 1, PZ_ECHO_WAKE = 2 };
 enum pz_rule_action {

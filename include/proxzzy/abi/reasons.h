@@ -54,7 +54,8 @@
 	X(NIC_ANSWERS, "nic-answers", "ARP reply or Advertisement from a sleeper's NIC: not a sign of life")           \
 	X(CONFLICT, "conflict", "another node claims a sleeper's address")                                             \
 	X(NO_ROOM, "no-room", "an answer was due, but the frame could not be resized: passed")                         \
-	X(UNREACHABLE, "unreachable", "for a host that did not wake: not answered; it gets a Magic Packet now and then")
+	X(UNANSWERED, "unanswered",                                                                                    \
+	  "for a host that did not wake, or was out of sight: it is looked for and not answered for")
 
 enum pz_reason {
 #define PZ_REASON_ENUM(id, name, sentence) PZ_REASON_##id,

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host that did not wake: nothing is answered in its name and nothing is kept from it, who looks for it is reported,
+// A host that is looked for: nothing is answered in its name and nothing is kept from it, who looks for it is reported,
 // and its first frame ends it.
 #include "harness.h"
 
 namespace pz::test {
 namespace {
 
-class UnreachableTest : public DataPathTest {
+class UnansweredTest : public DataPathTest {
 protected:
     void SetUp() override {
         DataPathTest::SetUp();
         if (!IsSkipped() && !HasFatalFailure())
-            sleeper({.stage = PZ_STAGE_UNREACHABLE});
+            sleeper({.stage = PZ_STAGE_UNANSWERED});
     }
 
     /// Passes as it came in, and is reported for the host.
     static void expect_sought(const Packet& packet) {
         kernel().put_live(Host{}.id, {});
-        const auto outcome = check(packet, passed({PZ_REASON_UNREACHABLE}));
+        const auto outcome = check(packet, passed({PZ_REASON_UNANSWERED}));
         ASSERT_EQ(outcome.non_wakes.size(), 1U) << packet.scapy();
-        EXPECT_EQ(outcome.non_wakes[0].header.reason, std::uint32_t{PZ_REASON_UNREACHABLE});
+        EXPECT_EQ(outcome.non_wakes[0].header.reason, std::uint32_t{PZ_REASON_UNANSWERED});
         EXPECT_EQ(outcome.non_wakes[0].header.host, Host{}.id);
         EXPECT_EQ(outcome.non_wakes[0].header.generation, Host{}.generation);
     }
 };
 
-TEST_F(UnreachableTest, NothingIsAnsweredAndWhoLooksForTheHostIsReported) {
+TEST_F(UnansweredTest, NothingIsAnsweredAndWhoLooksForTheHostIsReported) {
     expect_sought(arp_request());
     expect_sought(arp_request({.sender_ip = {}}));
     expect_sought(Ether{} / Arp{});
@@ -38,24 +38,24 @@ TEST_F(UnreachableTest, NothingIsAnsweredAndWhoLooksForTheHostIsReported) {
     expect_sought(Ether{} / Ip4{} / Udp{} / Raw{"data"});
 }
 
-TEST_F(UnreachableTest, WhatIsWrongPassesForItsReason) {
+TEST_F(UnansweredTest, WhatIsWrongPassesForItsReason) {
     const auto outcome = check(Ether{} / Ip4{.checksum = 0x1234} / Tcp{}, passed({PZ_REASON_IP_CHECKSUM}));
     EXPECT_TRUE(outcome.non_wakes.empty());
     EXPECT_TRUE(kernel().run((Ether{} / Ip4{.fragment = 0x2000} / Udp{}).bytes()).non_wakes.empty());
 }
 
-TEST_F(UnreachableTest, AFloodIsReportedSparingly) {
+TEST_F(UnansweredTest, AFloodIsReportedSparingly) {
     std::size_t told = 0;
     for (int i = 0; i < 100; i++)
         told += kernel().run(arp_request().bytes()).non_wakes.size();
     EXPECT_EQ(told, 8U);
 }
 
-TEST_F(UnreachableTest, AMagicPacketOfSomebodyElsePasses) {
+TEST_F(UnansweredTest, AMagicPacketOfSomebodyElsePasses) {
     check(Ether{.destination = broadcast_mac, .type = 0x0842} / Raw{magic()}, passed({PZ_REASON_MAGIC_REPEATS}));
 }
 
-TEST_F(UnreachableTest, AnyPacketFromItsAddressReleasesIt) {
+TEST_F(UnansweredTest, AnyPacketFromItsAddressReleasesIt) {
     const auto outcome = check(Ether{.destination = gateway_mac, .source = host_mac} /
                                    Ip4{.source = host_ip4, .destination = client_ip4} / Tcp{.flags = 0x10},
                                {.verdict = XDP_PASS,
@@ -65,7 +65,7 @@ TEST_F(UnreachableTest, AnyPacketFromItsAddressReleasesIt) {
     check(arp_request(), passed({PZ_REASON_RELEASED}));
 }
 
-TEST_F(UnreachableTest, ItsReplyToAProbeIsProof) {
+TEST_F(UnansweredTest, ItsReplyToAProbeIsProof) {
     check(Ether{.destination = gateway_mac, .source = host_mac} /
               Arp{.operation = 2, .sender_mac = host_mac, .sender_ip = host_ip4},
           {.verdict = XDP_PASS,
