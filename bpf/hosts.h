@@ -298,7 +298,7 @@ PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
 	pz_note_target(claimed->host, claimed->generation);
 	report.host = claimed->host;
 	report.generation = claimed->generation;
-	if (pz_take_conflict(live, now))
+	if (pz_take_conflict(live, &report))
 		pz_emit(ctx, p, &report);
 	return 1;
 }

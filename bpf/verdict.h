@@ -221,15 +221,24 @@ PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *po
 	return 1;
 }
 
-/* One conflict event for a host in each interval, so that a flood of claims costs others nothing. */
+/*
+ * One conflict event for an address in each interval, so that a flood of claims costs others nothing; a few slots for
+ * each host, so that its other addresses are not hidden.  What is not reported counts for nothing: two claims so close
+ * together are one, to which there was no time to answer.
+ */
 #define PZ_CONFLICT_INTERVAL_NS 100000000ULL
 
-PZ_INLINE int pz_take_conflict(struct pz_live *live, __u64 now)
+PZ_INLINE int pz_take_conflict(struct pz_live *live, const struct pz_report *report)
 {
-	if (live->last_conflict_ns && now - live->last_conflict_ns < PZ_CONFLICT_INTERVAL_NS)
+	__u32 slot = (report->family == PZ_FAMILY_4 ? pz_hash4(PZ_U32(report->address))
+						    : pz_hash6(PZ_U64(report->address), PZ_U64(report->address + 8))) %
+		     PZ_CONFLICT_SLOTS;
+	__u64 last = live->conflict_ns[slot];
+
+	if (last && report->time_ns - last < PZ_CONFLICT_INTERVAL_NS)
 		return 0;
 	if (!dry_run)
-		live->last_conflict_ns = now;
+		live->conflict_ns[slot] = report->time_ns;
 	return 1;
 }
 

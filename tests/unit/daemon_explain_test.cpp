@@ -87,7 +87,7 @@ protected:
         return explanation.events.size() == 1 ? explanation.events[0].next : "not one event";
     }
     Explanation told(const fastpath::Verdict& verdict, const Bytes& frame = syn) {
-        return explain(verdict, frame, lan, table_, [this](HostId, std::uint32_t) { return nic_answers_; });
+        return explain(verdict, frame, lan, table_, [this](HostId, std::uint32_t) { return nic_answers_; }, now_);
     }
     static bool has(const Effects& effects, Kind kind) {
         return std::ranges::find(effects, kind, &Effect::kind) != effects.end();
@@ -202,12 +202,18 @@ TEST_F(DaemonExplain, TheSenderIsNamedWithItsSign) {
     EXPECT_EQ(explanation.sender_state, HostState::asleep);
     EXPECT_EQ(explanation.sign, "duplicate address detection");
     EXPECT_EQ(explanation.host, std::nullopt);
-    auto conflict = event(PZ_EVENT_CONFLICT, PZ_REASON_CONFLICT);
-    verdict.found.events[PZ_SLOT_TARGET] = conflict;
-    explanation = told(verdict);
-    ASSERT_EQ(explanation.events.size(), 1U);
-    EXPECT_EQ(explanation.events[0].kind, "conflict");
-    EXPECT_EQ(explanation.events[0].next, "reports the conflict; desk stays asleep");
+}
+
+TEST_F(DaemonExplain, R24_AClaimIsDefendedOnceAndThenWakes) {
+    to_asleep();
+    const auto claim = [&] { return trigger(event(PZ_EVENT_CONFLICT, PZ_REASON_CONFLICT)).events.at(0); };
+    EXPECT_EQ(claim().kind, "conflict");
+    EXPECT_EQ(claim().next, "defends 192.0.2.80 once; desk stays asleep");
+    EXPECT_TRUE(has(table_.on_conflict(id_, host().generation, desk_ip, now_), Kind::defend));
+    EXPECT_EQ(claim().next, "no longer answers for 192.0.2.80, and wakes desk");
+    EXPECT_TRUE(has(table_.on_conflict(id_, host().generation, desk_ip, now_), Kind::stop_answering));
+    EXPECT_EQ(claim().next, "reports the conflict; desk stays waking");
+    EXPECT_TRUE(table_.on_conflict(id_, host().generation, desk_ip, now_).empty());
 }
 
 TEST_F(DaemonExplain, AHostThatTheKernelDoesNotKnowIsNamedByItsAddress) {
@@ -218,7 +224,7 @@ TEST_F(DaemonExplain, AHostThatTheKernelDoesNotKnowIsNamedByItsAddress) {
                               build_udp({client_mac, anybody, *IpAddress::parse("2001:db8::c"), desk_ip6}, 1, 2, {})}) {
         EXPECT_EQ(told(verdict, frame).host, "desk");
         EXPECT_EQ(told(verdict, frame).host_state, HostState::awake);
-        EXPECT_EQ(explain(verdict, frame, lan + 1, table_, {}).host, std::nullopt) << "another segment";
+        EXPECT_EQ(explain(verdict, frame, lan + 1, table_, {}, now_).host, std::nullopt) << "another segment";
     }
     to_arming();
     EXPECT_EQ(told(verdict).host_state, HostState::arming);

@@ -48,6 +48,8 @@ std::string_view word(Kind kind) {
         return "forget";
     case Kind::announce:
         return "announce";
+    case Kind::defend:
+        return "defend";
     case Kind::hand_back:
         return "hand_back";
     case Kind::refresh:
@@ -178,6 +180,8 @@ protected:
     Effects proof(pz_sign sign, std::optional<IpAddress> address) {
         return table.on_owner(desk().id, generation(), PZ_EVENT_PROOF, sign, address, now);
     }
+
+    Effects claim(const IpAddress& address) { return table.on_conflict(desk().id, generation(), address, now); }
 
     void to_arming() { ASSERT_TRUE(table.request_sleep("desk", now).has_value()); }
     void to_asleep() {
@@ -1329,6 +1333,212 @@ TEST_F(Table, RemoveLeavesNothingFromAnyState) {
     remove_and_add();
 }
 
+// ---- conflicts -----------------------------------------------------------------------------------------------------
+
+TEST_F(Table, R24_ASingleClaimIsDefendedAndTheHostSleepsOn) {
+    to_asleep();
+    EXPECT_EQ(lines(claim(a1)), (Lines{"defend 192.0.2.1"}));
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a6}));
+}
+
+TEST_F(Table, R24_ASecondClaimWithinTenSecondsLetsTheAddressGoAndWakesTheHost) {
+    to_asleep();
+    claim(a1);
+    now += 10s - 1ns;
+    EXPECT_EQ(table.defence(desk(), a1, now), Defence::let_go);
+    EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1", "stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().since_reason, "conflict: another node uses 192.0.2.1");
+    EXPECT_EQ(desk().wakes, 1U);
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
+    EXPECT_EQ(lines(claim(a1)), Lines{}) << "it is no longer ours";
+    EXPECT_EQ(table.defence(desk(), a1, now), Defence::none);
+}
+
+TEST_F(Table, R24_ClaimsThatAreTenSecondsApartAreDefendedEachTime) {
+    to_asleep();
+    for (int i = 0; i < 4; ++i) {
+        EXPECT_EQ(lines(claim(a1)), (Lines{"defend 192.0.2.1"}));
+        now += 10s;
+    }
+    EXPECT_EQ(state(), HostState::asleep);
+    claim(a1);
+    now += 9s;
+    EXPECT_EQ(lines(claim(a1)).front(), "stop_answering 192.0.2.1") << "counted from the last claim";
+}
+
+TEST_F(Table, R24_EachAddressIsDefendedForItself) {
+    to_asleep();
+    EXPECT_EQ(lines(claim(a1)), (Lines{"defend 192.0.2.1"}));
+    EXPECT_EQ(lines(claim(a6)), (Lines{"defend 2001:db8::1"}));
+    now += 1s;
+    EXPECT_EQ(lines(claim(a6)), (Lines{"stop_answering 2001:db8::1", "stage_waking", "send_magic"}));
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2}));
+}
+
+TEST_F(Table, R24_WhileWakingClaimsAreMetTheSameWayWithoutAnotherWake) {
+    to_waking();
+    EXPECT_EQ(lines(claim(a2)), (Lines{"defend 192.0.2.2"}));
+    now += 100ms;
+    EXPECT_EQ(lines(claim(a2)), (Lines{"stop_answering 192.0.2.2"}));
+    EXPECT_EQ(state(), HostState::waking);
+    EXPECT_EQ(desk().wakes, 1U);
+}
+
+TEST_F(Table, R24_AClaimWhileAsleepCountsOnceTheHostIsWoken) {
+    to_asleep();
+    claim(a1);
+    now += 1s;
+    trigger(a2);
+    EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1"}));
+}
+
+TEST_F(Table, AnUnreachableHostsAddressIsLetGoAtTheFirstClaim) {
+    to_unreachable();
+    EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1"}));
+    EXPECT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
+}
+
+TEST_F(Table, ClaimsOfWhatIsNotAnsweredForChangeNothing) {
+    EXPECT_EQ(lines(claim(a1)), Lines{}) << "awake";
+    to_arming();
+    EXPECT_EQ(lines(claim(a1)), Lines{}) << "arming";
+    EXPECT_EQ(lines(claim(a1)), Lines{});
+    EXPECT_EQ(state(), HostState::arming);
+    now += 3s;
+    tick();
+    EXPECT_EQ(lines(claim(IpAddress::v4({192, 0, 2, 77}))), Lines{}) << "not its address";
+    EXPECT_EQ(lines(table.on_conflict(desk().id, generation() - 1, a1, now)), Lines{}) << "an earlier stay";
+    EXPECT_EQ(lines(table.on_conflict(99, generation(), a1, now)), Lines{});
+    release(PZ_SIGN_IP, a1);
+    EXPECT_EQ(lines(claim(a1)), Lines{}) << "the owner is back and looks after itself";
+    EXPECT_EQ(desk().claims.size(), 0U);
+    EXPECT_EQ(desk().let_go, Ips{});
+}
+
+TEST_F(Table, ClaimsOfAnEarlierStayDoNotCount) {
+    to_asleep();
+    claim(a1);
+    release(PZ_SIGN_IP, a1);
+    to_asleep();
+    ASSERT_LT(now - start, 10s);
+    EXPECT_EQ(lines(claim(a1)), (Lines{"defend 192.0.2.1"}));
+}
+
+/// desk is waking, a1 was let go because of a conflict.
+class LetGo : public Table {
+protected:
+    void SetUp() override {
+        Table::SetUp();
+        to_asleep();
+        claim(a1);
+        claim(a1);
+        ASSERT_EQ(state(), HostState::waking);
+        ASSERT_EQ(desk().let_go, (Ips{a1}));
+    }
+    void to_asleep_again() {
+        ASSERT_TRUE(table.request_sleep("desk", now).has_value());
+        now += 3s;
+        tick();
+        ASSERT_EQ(state(), HostState::asleep);
+    }
+};
+
+TEST_F(LetGo, TheOwnerThatUsesTheAddressHasItAgain) {
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(desk().let_go, Ips{});
+    to_arming();
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a6}));
+}
+
+TEST_F(LetGo, AnOwnerThatIsBackIsAskedForTheAddress) {
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE, a1)), (Lines{"stop_answering", "probe 192.0.2.1"})) << "not yet used";
+    EXPECT_EQ(desk().let_go, (Ips{a1}));
+    now += 100ms;
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(desk().let_go, Ips{});
+}
+
+TEST_F(LetGo, AnAddressThatTheOwnerIsNotSeenToUseStaysLetGo) {
+    release(PZ_SIGN_DHCP);
+    now += 10s;
+    EXPECT_EQ(lines(tick()), (Lines{"drop_held 192.0.2.1", "notice address-not-back", "forget"}));
+    EXPECT_EQ(desk().let_go, (Ips{a1}));
+    to_asleep();
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
+    EXPECT_TRUE(contains(desk().since_reason, "192.0.2.1 is not answered for")) << desk().since_reason;
+    EXPECT_EQ(lines(claim(a1)), Lines{}) << "not defended either";
+    EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "stage_waking", "deliver 192.0.2.1", "forget"}));
+    to_asleep();
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a6}));
+    EXPECT_FALSE(contains(desk().since_reason, "192.0.2.1")) << desk().since_reason;
+}
+
+TEST_F(LetGo, IfTheHostDoesNotWakeTheAddressStaysLetGo) {
+    now += 60s;
+    tick();
+    ASSERT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
+    to_asleep_again();
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
+}
+
+TEST_F(LetGo, ConfiguringAgainAnswersForTheAddressAgain) {
+    release(PZ_SIGN_DHCP);
+    now += 10s;
+    tick();
+    ASSERT_TRUE(table.set(HostConfig(desk().config), lan, true, now).has_value());
+    EXPECT_EQ(desk().let_go, Ips{});
+}
+
+TEST_F(LetGo, PacketsGoOnWaitingForTheOwner) {
+    trigger(a1); // it came before the address was let go
+    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(lines(release(PZ_SIGN_DAD, a1)), (Lines{"stop_answering", "probe 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(LetGo, AHostWithNoOtherAddressIsStillAskedWhetherItIsAwake) {
+    EXPECT_EQ(lines((now += 500ms, tick())), (Lines{"probe 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
+}
+
+TEST_F(LetGo, AnExpiredAddressIsNotAskedForAgain) {
+    ASSERT_TRUE(table.request_release("desk", now).has_value());
+    now += 10s;
+    tick();
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1, false, 30s}}), lan, true, now).has_value());
+    to_asleep();
+    claim(a1);
+    claim(a1);
+    now += 30s;
+    tick();
+    EXPECT_EQ(desk().expired, (Ips{a1}));
+    EXPECT_EQ(lines(release(PZ_SIGN_DHCP)), (Lines{"stop_answering", "forget"}));
+}
+
+TEST_F(LetGo, WithIdentityProxyItIsNotHandedBackUnlessTheOwnerUsesIt) {
+    ASSERT_TRUE(table.request_release("desk", now).has_value());
+    now += 10s;
+    tick();
+    HostConfig as_proxy = config("desk", 1, {{a1}, {a2}});
+    as_proxy.identity = Identity::proxy;
+    ASSERT_TRUE(table.set(as_proxy, lan, true, now).has_value());
+    to_asleep();
+    claim(a1);
+    claim(a1);
+    release(PZ_SIGN_DHCP);
+    now += 8s;
+    const Lines handed = lines(tick());
+    EXPECT_TRUE(std::ranges::find(handed, "hand_back 192.0.2.2") != handed.end());
+    EXPECT_TRUE(std::ranges::find(handed, "hand_back 192.0.2.1") == handed.end()) << "the other node uses it";
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"hand_back 192.0.2.1", "deliver 192.0.2.1", "forget"}));
+}
+
 // ---- addresses that age --------------------------------------------------------------------------------------------
 
 /// Hosts that are not woken for their addresses' sake.
@@ -1887,8 +2097,10 @@ private:
             apply(table_.request_wake(a_name(), now_));
         } else if (what < 40) {
             a_client_packet();
-        } else if (what < 60) {
+        } else if (what < 59) {
             an_owner_frame();
+        } else if (what < 60) {
+            a_claim();
         } else if (what < 64) {
             chance(80) ? junk() : a_router();
         } else if (what < 82) {
@@ -1969,6 +2181,23 @@ private:
         if (chance(80))
             valid = std::chrono::seconds(roll(20'000));
         table_.on_prefix(static_cast<SegmentId>(1 + roll(2)), IpAddress::parse("2001:db8::").value(), valid, now_);
+    }
+
+    /// Another node claims an address that the kernel answers for, once or several times.
+    void a_claim() {
+        if (kernel_.empty())
+            return;
+        auto it = kernel_.begin();
+        std::advance(it, roll(kernel_.size()));
+        const auto& [id, kernel] = *it;
+        if (kernel.released || kernel.answered.empty())
+            return;
+        const IpAddress address = *kernel.answered.begin();
+        const std::uint32_t generation = kernel.generation;
+        for (std::size_t i = 0, n = 1 + roll(3); i < n; ++i) {
+            apply(table_.on_conflict(id, generation, address, now_));
+            advance(Duration(static_cast<std::int64_t>(roll(12)) * 1s));
+        }
     }
 
     /// Events that the kernel would not send.
@@ -2106,6 +2335,9 @@ private:
             EXPECT_EQ(after, expected);
         }
     }
+    static bool is_let_go(const Host& host, const IpAddress& ip) {
+        return std::ranges::find(host.let_go, ip) != host.let_go.end();
+    }
     static Ips served(const Host& host) {
         Ips out;
         for (const HostAddress& address : host.config.addresses)
@@ -2136,7 +2368,7 @@ private:
         case Kind::serve: {
             ASSERT_NE(kernel, nullptr) << "not watched before";
             ASSERT_TRUE(kernel->answered.empty());
-            for (const IpAddress& ip : served(*host))
+            for (const IpAddress& ip : answered_addresses(*host))
                 kernel->answered.insert(ip);
             kernel->stage = Stage::asleep;
             break;
@@ -2169,6 +2401,10 @@ private:
             EXPECT_EQ(kernel->stage, Stage::asleep);
             EXPECT_EQ(host->state, HostState::asleep);
             break;
+        case Kind::defend:
+            ASSERT_NE(kernel, nullptr);
+            EXPECT_TRUE(kernel->answered.contains(effect.address.value()));
+            break;
         case Kind::hand_back:
             ASSERT_NE(host, nullptr);
             ASSERT_TRUE(effect.address.has_value());
@@ -2187,7 +2423,8 @@ private:
             ASSERT_TRUE(effect.address.has_value());
             EXPECT_EQ(kernel->stage == Stage::asleep, host->state == HostState::asleep)
                 << "the reply would be taken for another";
-            EXPECT_EQ(kernel->answered.contains(*effect.address), host->state != HostState::awake);
+            EXPECT_EQ(kernel->answered.contains(*effect.address),
+                      host->state != HostState::awake && !is_let_go(*host, *effect.address));
             break;
         case Kind::deliver:
             ASSERT_TRUE(effect.address.has_value());
@@ -2235,8 +2472,10 @@ private:
             }
             ASSERT_NE(found, kernel_.end());
             const Kernel& kernel = found->second;
-            const Ips listed = served(host);
+            const Ips listed = answered_addresses(host);
             const std::set<IpAddress> answerable(listed.begin(), listed.end());
+            if (!host.let_go.empty())
+                ++seen_[fmt::format("let go while {}", to_string(host.state))];
             switch (host.state) {
             case HostState::awake:
                 ++seen_["returning"];
@@ -2255,7 +2494,7 @@ private:
             case HostState::waking:
                 EXPECT_EQ(kernel.stage, Stage::waking);
                 EXPECT_EQ(kernel.answered, answerable);
-                EXPECT_TRUE(answerable.empty() || now_ - kernel.asked < 500ms) << "not asked in time";
+                EXPECT_TRUE(served(host).empty() || now_ - kernel.asked < 500ms) << "not asked in time";
                 break;
             case HostState::unreachable:
                 EXPECT_EQ(kernel.stage, Stage::unanswered);
@@ -2345,6 +2584,12 @@ TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
                              "sleep-abandoned",
                              "address-not-back",
                              "address-expired",
+                             "defend",
+                             "let go while awake",
+                             "let go while arming",
+                             "let go while asleep",
+                             "let go while waking",
+                             "let go while unreachable",
                              "base line",
                              "probe for nobody",
                              "probe for a packet",

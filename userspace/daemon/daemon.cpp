@@ -314,10 +314,13 @@ Result<control::Explanation> Daemon::explain(const control::ExplainRequest& requ
     const auto verdict = PZ_TRY(fastpath_->explain(port->link.ifindex, frame));
     const auto parsed = parse_frame(frame);
     const SegmentId segment = segments_->find(*port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid});
-    auto explanation = pz::explain(verdict, frame, segment, table_, [this](HostId host, std::uint32_t generation) {
-        const auto found = seen_.find(host);
-        return found != seen_.end() && found->second.nic_answers == generation;
-    });
+    auto explanation = pz::explain(
+        verdict, frame, segment, table_,
+        [this](HostId host, std::uint32_t generation) {
+            const auto found = seen_.find(host);
+            return found != seen_.end() && found->second.nic_answers == generation;
+        },
+        now());
     explanation.interface = port->link.name;
     return explanation;
 }
@@ -534,11 +537,8 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
             record(control::EventKind::nic_answers, *host, mac.to_string() + " answers for the sleeping host by itself",
                    cause);
     } else if (event.kind == PZ_EVENT_CONFLICT) {
-        record_sparingly(control::EventKind::conflict, *host,
-                         fmt::format("{} claims {}, which {} holds", mac.to_string(),
-                                     address ? address->to_string() : "an address",
-                                     host->config.macs.front().to_string()),
-                         cause);
+        if (address)
+            on_conflict(*host, mac, *address, cause);
     } else if (event.kind == PZ_EVENT_NON_WAKE &&
                (host->state == HostState::asleep || host->state == HostState::unreachable)) {
         auto told = event_of(*host, cause);
@@ -548,6 +548,25 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
         if (event.reason == PZ_REASON_UNANSWERED)
             react(table_.on_sought(event.host, event.generation, now()), cause);
     }
+}
+
+void Daemon::on_conflict(const Host& host, const MacAddress& claimant, const IpAddress& address, Cause cause) {
+    cause.decided_by = "daemon";
+    cause.rule = "conflict";
+    const Instant at = now();
+    const Defence defence = table_.defence(host, address, at);
+    std::string text = fmt::format("{} claims {}, which {} ({}) holds", claimant.to_string(), address.to_string(),
+                                   host.config.macs.front().to_string(), host.config.name);
+    if (defence == Defence::defend)
+        text += "; defended";
+    if (defence == Defence::let_go) // once for each address, and told whatever else happens
+        record(control::EventKind::conflict, host,
+               text + (host.state == HostState::asleep ? "; no longer answered for, the host is woken"
+                                                       : "; no longer answered for"),
+               cause);
+    else
+        record_sparingly(control::EventKind::conflict, host, std::move(text), cause);
+    react(table_.on_conflict(host.id, host.generation, address, at), cause);
 }
 
 void Daemon::consume_overheard() {
@@ -804,6 +823,10 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
             report_groups(*host, *segment);
         }
         break;
+    case Kind::defend:
+        if (effect.address && fastpath_->live(host->id).released != host->generation)
+            defend(*host, *segment, *effect.address);
+        break;
     case Kind::hand_back:
         if (effect.address)
             hand_back(*host, *segment, *effect.address);
@@ -854,12 +877,9 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     entry.host = host.id;
     entry.segment = host.segment;
     entry.macs = host.config.macs;
-    for (const auto& address : host.config.addresses)
-        if (std::ranges::find(host.expired, address.ip) == host.expired.end())
-            entry.addresses.push_back(address.ip);
-    const bool as_proxy = host.identity == Identity::proxy;
-    entry.answer_mac = as_proxy ? segment.port->link.mac : host.config.macs.front();
-    entry.index_flags = as_proxy ? PZ_INDEX_IDENTITY_PROXY : 0;
+    entry.addresses = answered_addresses(host);
+    entry.answer_mac = answer_mac(host, segment);
+    entry.index_flags = host.identity == Identity::proxy ? PZ_INDEX_IDENTITY_PROXY : 0;
 
     pz_policy& policy = entry.policy;
     policy.generation = host.generation;
@@ -957,13 +977,16 @@ void Daemon::send(const Segment& segment, ByteView frame, std::string_view what)
         record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
 }
 
+MacAddress Daemon::answer_mac(const Host& host, const Segment& segment) const {
+    return host.identity == Identity::proxy ? segment.port->link.mac : host.config.macs.front();
+}
+
 void Daemon::announce(const Host& host, const Segment& segment, bool once) {
-    const auto entry = entry_of(host, segment);
-    const bool as_proxy = host.identity == Identity::proxy;
-    for (const auto& address : entry.addresses) {
-        const Bytes frame = address.is_v4() ? build_arp_announcement(entry.answer_mac, address, segment.tags)
-                                            : build_unsolicited_na(entry.answer_mac, entry.answer_mac, address,
-                                                                   !as_proxy, segment.tags);
+    const MacAddress mac = answer_mac(host, segment);
+    for (const auto& address : answered_addresses(host)) {
+        const Bytes frame =
+            address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
+                            : build_unsolicited_na(mac, mac, address, host.identity == Identity::host, segment.tags);
         send(segment, frame, "announcement");
         if (once) // one frame is enough for a switch to learn from
             return;
@@ -972,9 +995,9 @@ void Daemon::announce(const Host& host, const Segment& segment, bool once) {
 
 void Daemon::report_groups(const Host& host, const Segment& segment) {
     std::set<IpAddress> groups; // addresses with the same last 24 bits share one
-    for (const HostAddress& address : host.config.addresses)
-        if (address.ip.is_v6() && is_served(host, address.ip))
-            groups.insert(solicited_node_group(address.ip));
+    for (const IpAddress& address : answered_addresses(host))
+        if (address.is_v6())
+            groups.insert(solicited_node_group(address));
     if (groups.empty())
         return;
     const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
@@ -984,6 +1007,14 @@ void Daemon::report_groups(const Host& host, const Segment& segment) {
          build_mld_report(segment.port->link.mac, source == own.end() ? IpAddress::v6({}) : *source,
                           std::vector(groups.begin(), groups.end()), segment.tags),
          "MLD report");
+}
+
+void Daemon::defend(const Host& host, const Segment& segment, const IpAddress& address) {
+    const MacAddress mac = answer_mac(host, segment);
+    send(segment,
+         address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
+                         : build_unsolicited_na(mac, mac, address, true, segment.tags),
+         "defence");
 }
 
 void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress& address) {

@@ -88,6 +88,7 @@ private:
     void on_trigger(const TriggerNotice& notice);
     void on_overheard(const pz_event& event, ByteView frame);
     void on_router(SegmentId segment, ByteView frame);
+    void on_conflict(const Host& host, const MacAddress& claimant, const IpAddress& address, Cause cause);
     void on_edge(const Host& host, const Effect& edge, const Cause& cause);
     control::Event event_of(const Host& host, const Cause& cause) const;
     void record(control::EventKind kind, const Host& host, std::string text, const Cause& cause = {});
@@ -125,9 +126,11 @@ private:
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
     void drop_held(const Effect& effect);
+    MacAddress answer_mac(const Host& host, const Segment& segment) const;
     void announce(const Host& host, const Segment& segment, bool once);
     /// Switches that snoop go on sending here what is multicast to the host's solicited-node groups.
     void report_groups(const Host& host, const Segment& segment);
+    void defend(const Host& host, const Segment& segment, const IpAddress& address);
     void hand_back(const Host& host, const Segment& segment, const IpAddress& address);
     void send_magic(const Host& host, const Segment& segment);
     void probe(const Host& host, const Segment& segment, const IpAddress& address);

@@ -102,7 +102,24 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
     return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
 }
 
-std::string after(const pz_event& event, const Host* host, const NicAnswers& nic_answers) {
+/// As Daemon::on_conflict() and PresenceTable::on_conflict() do.
+std::string after_conflict(const pz_event& event, const Host& host, const PresenceTable& table, Instant now) {
+    const std::string& name = host.config.name;
+    const auto address = event_address(event);
+    switch (address ? table.defence(host, *address, now) : Defence::none) {
+    case Defence::none:
+        break;
+    case Defence::defend:
+        return fmt::format("defends {} once; {} stays {}", address->to_string(), name, to_string(host.state));
+    case Defence::let_go:
+        return fmt::format("no longer answers for {}{}", address->to_string(),
+                           host.state == HostState::asleep ? fmt::format(", and wakes {}", name) : "");
+    }
+    return fmt::format("reports the conflict; {} stays {}", name, to_string(host.state));
+}
+
+std::string after(const pz_event& event, const Host* host, const PresenceTable& table, const NicAnswers& nic_answers,
+                  Instant now) {
     if (event.kind == PZ_EVENT_ROUTER)
         return "extends the validity of hosts' addresses in its prefixes (RFC 4862)";
     if (host == nullptr)
@@ -114,7 +131,7 @@ std::string after(const pz_event& event, const Host* host, const NicAnswers& nic
     case PZ_EVENT_PROOF:
         return after_owner(event, *host, nic_answers);
     case PZ_EVENT_CONFLICT:
-        return fmt::format("reports the conflict; {} stays {}", host->config.name, to_string(host->state));
+        return after_conflict(event, *host, table, now);
     case PZ_EVENT_NON_WAKE:
         if (event.reason == PZ_REASON_UNANSWERED)
             return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
@@ -140,7 +157,7 @@ control::FrameVerdict verdict_of(std::uint32_t action) {
 } // namespace
 
 control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, SegmentId segment,
-                             const PresenceTable& table, const NicAnswers& nic_answers) {
+                             const PresenceTable& table, const NicAnswers& nic_answers, Instant now) {
     const pz_explanation& found = verdict.found;
     const auto parsed = parse_frame(frame);
     control::Explanation explanation;
@@ -177,7 +194,7 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
         explanation.events.push_back({.kind = std::string(name_of(static_cast<pz_event_kind>(event.kind))),
                                       .host = host == nullptr ? std::nullopt : std::optional(host->config.name),
                                       .address = event_address(event),
-                                      .next = after(event, host, nic_answers)});
+                                      .next = after(event, host, table, nic_answers, now)});
     }
     return explanation;
 }

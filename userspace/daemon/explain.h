@@ -13,6 +13,6 @@ using NicAnswers = std::function<bool(HostId, std::uint32_t generation)>;
 
 /// `segment` is the one that the frame's interface and tags belong to.  All but the interface is filled in.
 control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, SegmentId segment,
-                             const PresenceTable& table, const NicAnswers& nic_answers);
+                             const PresenceTable& table, const NicAnswers& nic_answers, Instant now);
 
 } // namespace pz

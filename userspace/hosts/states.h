@@ -24,11 +24,13 @@ enum class StateEvent : std::uint8_t {
     no_silence,  // ... or never, in the time that it has
     trigger,
     renewal,     // an address is about to end
+    conflict,    // another node goes on using an address of the host
     no_wake,     // no sign of life in the time that it has
 };
 inline constexpr std::array state_event_names{"sleep request", "release request", "wake request",
                                               "sign of life",  "silence",         "no silence",
-                                              "trigger",       "renewal",         "no wake"};
+                                              "trigger",       "renewal",         "conflict",
+                                              "no wake"};
 
 struct Edge {
     HostState from;
@@ -48,6 +50,7 @@ inline constexpr std::array edges{
     Edge{HostState::asleep, StateEvent::trigger, HostState::waking},
     Edge{HostState::asleep, StateEvent::wake_request, HostState::waking},
     Edge{HostState::asleep, StateEvent::renewal, HostState::waking},
+    Edge{HostState::asleep, StateEvent::conflict, HostState::waking},
     Edge{HostState::asleep, StateEvent::sign_of_life, HostState::awake},
     Edge{HostState::asleep, StateEvent::release_request, HostState::awake},
 

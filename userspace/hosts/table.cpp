@@ -91,7 +91,7 @@ std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Tim
     for (std::size_t i = 0; i < host.valid_until.size(); i++) {
         const HostAddress& address = host.config.addresses[i];
         const auto& until = host.valid_until[i];
-        if (!until || address.temporary || contains(host.expired, address.ip))
+        if (!until || address.temporary || contains(host.expired, address.ip) || contains(host.let_go, address.ip))
             continue;
         // not before its NIC was asked whether it answers by itself
         const Instant at = std::max(*until - std::min(timers.renew_ahead, Duration(*until - host.configured) / 4),
@@ -167,6 +167,7 @@ void probe_waking(const Host& host, Effects& effects) {
 
 /// The owner uses `ip`: packets held for it go out.
 void prove(Host& host, const IpAddress& ip, Effects& effects) {
+    std::erase(host.let_go, ip);
     if (is_configured(host, ip) && !contains(host.proven, ip)) {
         host.proven.push_back(ip);
         if (host.identity == Identity::proxy)
@@ -197,10 +198,16 @@ void drop_overdue(Host& host, Effects& effects) {
 /// From asleep, waking or unreachable: the owner speaks for itself again.
 void give_back(Host& host, const Timers& timers, StateEvent event, std::string reason, std::optional<IpAddress> proven,
                Instant now, Effects& effects) {
+    const bool was_asleep = host.state == HostState::asleep;
     enter(host, event, std::move(reason), now, effects);
     add(effects, Kind::stop_answering, host);
     if (host.identity == Identity::proxy)
         host.hand_back = now + timers.hand_back;
+    for (const IpAddress& ip : host.let_go) // does the owner use it again?
+        if (is_served(host, ip) && !contains(host.awaited, ip))
+            host.awaited.push_back(ip);
+    if (was_asleep && !host.awaited.empty())
+        add(effects, Kind::stage_waking, host); // its replies count now
     if (proven)
         prove(host, *proven, effects);
     await_or_forget(host, timers, now, effects);
@@ -236,6 +243,14 @@ std::string_view name_of(pz_sign sign) {
 
 bool is_served(const Host& host, const IpAddress& ip) {
     return is_configured(host, ip) && !contains(host.expired, ip);
+}
+
+std::vector<IpAddress> answered_addresses(const Host& host) {
+    std::vector<IpAddress> answered;
+    for (const HostAddress& address : host.config.addresses)
+        if (is_served(host, address.ip) && !contains(host.let_go, address.ip))
+            answered.push_back(address.ip);
+    return answered;
 }
 
 Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
@@ -291,6 +306,7 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
         host.valid_until.push_back(address.valid_for ? std::optional(now + *address.valid_for) : std::nullopt);
     host.woken_to_renew = false;
     host.expired.clear();
+    host.let_go.clear();
     host.hand_back.reset();
     index(host);
     return id;
@@ -350,6 +366,7 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
         host.awaited.clear();
     }
     host.proven.clear();
+    host.claims.clear();
     host.hand_back.reset();
     host.wake_wanted = false;
     for (const IpAddress& ip : expire(host, now))
@@ -543,6 +560,43 @@ void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::o
     }
 }
 
+Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
+    const bool in_care = host.state != HostState::awake && host.state != HostState::arming;
+    if (!in_care || host.resumes || // nobody knows yet whether it is there to settle it itself
+         !is_served(host, address) || contains(host.let_go, address))
+        return Defence::none;
+    if (host.state == HostState::unreachable)
+        return Defence::let_go; // nobody is there to settle it
+    const auto last = host.claims.find(address);
+    return last != host.claims.end() && now - last->second < options_.timers.defend_interval ? Defence::let_go
+                                                                                             : Defence::defend;
+}
+
+Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const IpAddress& address, Instant now) {
+    Effects effects;
+    Host* const host = current(id, generation);
+    if (host == nullptr)
+        return effects;
+    switch (defence(*host, address, now)) {
+    case Defence::none:
+        break;
+    case Defence::defend:
+        host->claims.insert_or_assign(address, now);
+        add(effects, Kind::defend, *host, address);
+        break;
+    case Defence::let_go:
+        host->let_go.push_back(address);
+        add(effects, Kind::stop_answering, *host, address);
+        if (next_state(host->state, StateEvent::conflict))
+            start_waking(*host, options_.timers, false, StateEvent::conflict,
+                         fmt::format("conflict: another node uses {}", address.to_string()), now, effects);
+        break;
+    }
+    keep_off_the_wire(*host, effects);
+    schedule(*host);
+    return effects;
+}
+
 Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
     std::vector<HostId> due;
     for (const auto& [deadline, id] : deadlines_) {
@@ -647,7 +701,7 @@ void PresenceTable::keep_off_the_wire(const Host& host, Effects& effects) const 
         return;
     std::erase_if(effects, [](const Effect& effect) {
         return effect.kind == Kind::announce || effect.kind == Kind::hand_back || effect.kind == Kind::refresh ||
-               effect.kind == Kind::send_magic || effect.kind == Kind::probe;
+               effect.kind == Kind::send_magic || effect.kind == Kind::probe || effect.kind == Kind::defend;
     });
 }
 
@@ -667,9 +721,9 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     switch (host.state) {
     case HostState::awake:
         if (host.hand_back && now >= *host.hand_back) {
-            for (const HostAddress& address : host.config.addresses)
-                if (!contains(host.proven, address.ip) && !contains(host.expired, address.ip))
-                    add(effects, Kind::hand_back, host, address.ip);
+            for (const IpAddress& ip : answered_addresses(host))
+                if (!contains(host.proven, ip))
+                    add(effects, Kind::hand_back, host, ip);
             host.hand_back.reset();
         }
         if (!is_returning(host))
@@ -685,7 +739,10 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::arming:
         host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
         if (now >= host.last_owner_frame + timers.arming_silence) {
-            enter(host, StateEvent::silence, "silent after sleep was requested", now, effects);
+            std::string reason = "silent after sleep was requested";
+            for (const IpAddress& ip : host.let_go)
+                reason += fmt::format("; {} is not answered for, another node used it", ip.to_string());
+            enter(host, StateEvent::silence, std::move(reason), now, effects);
             add(effects, Kind::serve, host);
             // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
             probe_served(host, effects);

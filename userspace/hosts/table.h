@@ -30,6 +30,7 @@ struct Effect {
         stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
         forget,         // kernel: nothing of this host remains, whatever was there
         announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
+        defend,         // wire: one announcement of `address`, with the MAC that answers carry (RFC 5227 §2.4 b)
         hand_back,      // wire: after identity proxy, neighbours are told the host's own MAC for `address`
         refresh, // wire: one frame with the host's MAC (identity host) and the MLD report, against switch ageing
         send_magic, // wire: Magic Packet in every configured form
@@ -53,6 +54,13 @@ using Effects = std::vector<Effect>;
 /// "ARP probe", "duplicate address detection", ...
 std::string_view name_of(pz_sign sign);
 
+/// What a claim of an address by another node calls for (RFC 5227 §2.4 b).
+enum class Defence : std::uint8_t {
+    none,   // it is not answered for
+    defend, // say once whose it is
+    let_go, // the claimant does not give way: stop answering
+};
+
 /// Time constants of the design's sections 5 to 7.
 struct Timers {
     Duration arming_silence = std::chrono::seconds(3);
@@ -60,6 +68,7 @@ struct Timers {
     Duration base_line = std::chrono::seconds(1); // for the NIC to answer the probes at the beginning of `asleep`
     Duration announce_interval = std::chrono::seconds(2); // the second announcement (RFC 5227 §3)
     Duration switch_refresh = std::chrono::seconds(240);
+    Duration defend_interval = std::chrono::seconds(10); // DEFEND_INTERVAL (RFC 5227 §1.1)
     Duration magic_first_retry = std::chrono::seconds(1); // then doubled ...
     Duration magic_max_retry = std::chrono::seconds(16); // ... up to this
     Duration wake_limit = std::chrono::seconds(60); // then `unreachable`
@@ -125,11 +134,16 @@ struct Host {
     std::vector<IpAddress> proven; // addresses that the owner used since its release
     std::optional<Instant> hand_back; // awake: when the addresses not proven by then are handed back
     std::vector<IpAddress> expired; // no longer answered for
+    std::map<IpAddress, Instant> claims; // asleep, waking: when another node last claimed the address
+    /// Not answered for, since another node uses them, until the owner is seen to do so; they are asked for as before.
+    std::vector<IpAddress> let_go;
     std::optional<Instant> due; // when tick() looks at the host next
 };
 
 /// Whether packets to `ip` may wait for the host: it is one of its addresses, and has not expired.
 bool is_served(const Host& host, const IpAddress& ip);
+/// The addresses that the kernel answers for while the host is asleep or waking: served, and not let go.
+std::vector<IpAddress> answered_addresses(const Host& host);
 
 class PresenceTable {
 public:
@@ -183,6 +197,12 @@ public:
     Effects link_lost(SegmentId segment);
     /// The link is back: timers start again, sleepers are looked for and then answered for as before.
     Effects link_back(SegmentId segment, Instant now);
+
+    /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
+    /// second one within DEFEND_INTERVAL the address is let go, and the host is woken to see to it.
+    Effects on_conflict(HostId id, std::uint32_t generation, const IpAddress& address, Instant now);
+    /// What on_conflict() would do.
+    [[nodiscard]] Defence defence(const Host& host, const IpAddress& address, Instant now) const;
 
     /// Everything that is due.  `last_seen` reads pz_live: when the kernel last saw a frame of the owner.
     Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);

@@ -93,15 +93,18 @@ struct pz_policy {
 	struct pz_rule rules[PZ_MAX_RULES];
 };
 
+/* Addresses of one host whose conflicts are told apart by their hash. */
+#define PZ_CONFLICT_SLOTS 4
+
 /* pz_live_v1: array by host id, written by the kernel only.  Times are CLOCK_MONOTONIC. */
 struct pz_live {
-	__u32 released;         /* the generation that showed a sign of life; answer only if the record's differs */
-	__u32 lost;             /* triggers that found the ring full */
-	__u64 last_seen_ns;     /* the owner's last frame */
-	__u64 last_trigger_ns;  /* the last trigger, reported or not */
-	__u64 event_due_ns;     /* when the host's event allowance is whole again */
-	__u64 last_conflict_ns; /* the last conflict that was reported */
-	__u64 non_wake_due_ns;  /* when its allowance of NON_WAKE events is whole again */
+	__u32 released;        /* the generation that showed a sign of life; answer only if the record's differs */
+	__u32 lost;            /* triggers that found the ring full */
+	__u64 last_seen_ns;    /* the owner's last frame */
+	__u64 last_trigger_ns; /* the last trigger, reported or not */
+	__u64 event_due_ns;    /* when the host's event allowance is whole again */
+	__u64 non_wake_due_ns; /* when its allowance of NON_WAKE events is whole again */
+	__u64 conflict_ns[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last conflict that was reported */
 };
 
 /* pz_addr_bits_v1, pz_mac_bits_v1: one bit per hash value, 64 to an entry. */
@@ -160,7 +163,7 @@ PZ_STATIC_ASSERT(sizeof(struct pz_index) == 16, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_mac_key) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_live) == 48, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_live) == 40 + 8 * PZ_CONFLICT_SLOTS, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
 
 #endif
