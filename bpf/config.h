@@ -12,6 +12,7 @@
 #include <proxzzy/abi/events.h>
 #include <proxzzy/abi/explain.h>
 #include <proxzzy/abi/maps.h>
+#include <proxzzy/abi/mark.h>
 #include <proxzzy/abi/reasons.h>
 
 #define PZ_INLINE static __always_inline

@@ -3,6 +3,7 @@
 #ifndef PZ_HOSTS_H
 #define PZ_HOSTS_H
 
+#include "echo.h"
 #include "ndisc.h"
 #include "verdict.h"
 
@@ -203,6 +204,13 @@ PZ_INLINE void pz_used_address(const struct pz_packet *p, __u8 sign, struct pz_r
 	PZ_U32(report->address) = PZ_U32(sign == PZ_SIGN_ARP_PROBE ? p->target : p->source);
 }
 
+PZ_INLINE int pz_is_echo_reply(const struct pz_packet *p)
+{
+	return p->status == PZ_REASON_NOBODY &&
+	       ((p->l3 == PZ_L3_IPV4 && p->protocol == IPPROTO_ICMP && p->icmp_type == PZ_ICMP_ECHO_REPLY) ||
+		(p->l3 == PZ_L3_IPV6 && p->protocol == IPPROTO_ICMPV6 && p->icmp_type == PZ_ICMP6_ECHO_REPLY));
+}
+
 /* The sender is one of our hosts: PZ_CONTINUE when the frame may still concern another one. */
 PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u64 now,
 			      const struct pz_daemon *daemon)
@@ -255,6 +263,11 @@ PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
 		used = pz_find_address(p->segment, report.family, report.address);
 		if (!used || used->host != host)
 			return PZ_CONTINUE;
+		/* has no room for a mark, and may be an answer of ours that came back */
+		if (pz_is_echo_reply(p) && policy->stage != PZ_STAGE_UNANSWERED) {
+			p->reason = PZ_REASON_OWN_FRAME;
+			return PZ_CONTINUE;
+		}
 	}
 	if (sign == PZ_SIGN_NONE)
 		return PZ_CONTINUE;
@@ -269,7 +282,49 @@ PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
 	return PZ_CONTINUE;
 }
 
-/* ARP or NA from `lladdr` that claims a served address for a MAC that is not the record's (RFC 5227, RFC 4862). */
+/* The address that ARP or an NA says is at `lladdr`; false: none. */
+PZ_INLINE int pz_claimed_address(const struct pz_packet *p, struct pz_report *report)
+{
+	if (p->l3 == PZ_L3_ARP && PZ_U32(p->source)) {
+		report->family = PZ_FAMILY_4;
+		PZ_U32(report->address) = PZ_U32(p->source);
+		return 1;
+	}
+	if (p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_NA && p->status == PZ_REASON_NOBODY) {
+		report->family = PZ_FAMILY_6;
+		pz_copy16(report->address, p->target);
+		return 1;
+	}
+	return 0;
+}
+
+/*
+ * A frame that a proxy sent in the name of `host`.  Ours come back by a loop, two ports on one switch or an access point
+ * that repeats broadcasts; a second gateway's mean that two stand in for one host.  Neither is the host.
+ */
+PZ_INLINE int pz_proxy_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u64 now)
+{
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_report report = {
+		.time_ns = now, .kind = PZ_EVENT_SECOND_PROXY, .reason = PZ_REASON_SECOND_PROXY, .host = host};
+
+	if (!policy || !live)
+		return pz_pass(p, PZ_REASON_RELEASED);
+	pz_note_target(host, policy->generation);
+	if (pz_same_mac(p->gateway_mac, p->own_mac))
+		return pz_pass(p, PZ_REASON_OWN_FRAME);
+	report.generation = policy->generation;
+	pz_claimed_address(p, &report);
+	if (pz_take_conflict(live, &report))
+		pz_emit(ctx, p, &report);
+	return pz_pass(p, PZ_REASON_SECOND_PROXY);
+}
+
+/*
+ * ARP or NA from `lladdr` that claims a served address for a MAC that is not the record's (RFC 5227, RFC 4862).  The mark
+ * excuses only a gateway that answers with its own MAC.
+ */
 PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
 {
 	struct pz_report report = {.time_ns = now, .kind = PZ_EVENT_CONFLICT, .reason = PZ_REASON_CONFLICT};
@@ -277,30 +332,25 @@ PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
 	struct pz_owner *claimant;
 	struct pz_live *live;
 
-	if (p->l3 == PZ_L3_ARP && PZ_U32(p->source)) {
-		report.family = PZ_FAMILY_4;
-		PZ_U32(report.address) = PZ_U32(p->source);
-	} else if (p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_NA && p->status == PZ_REASON_NOBODY) {
-		report.family = PZ_FAMILY_6;
-		pz_copy16(report.address, p->target);
-	} else {
-		return 0;
-	}
+	if (!pz_claimed_address(p, &report))
+		return PZ_CONTINUE;
 	claimed = pz_find_address(p->segment, report.family, report.address);
 	if (!claimed)
-		return 0;
+		return PZ_CONTINUE;
 	claimant = pz_find_owner(p->segment, p->lladdr);
 	if ((claimant && claimant->host == claimed->host) || pz_same_mac(p->lladdr, claimed->mac))
-		return 0;
+		return PZ_CONTINUE;
+	if (p->marked && pz_same_mac(p->lladdr, p->gateway_mac))
+		return pz_proxy_speaks(ctx, p, claimed->host, now);
 	live = bpf_map_lookup_elem(&pz_live_v1, &claimed->host);
 	if (!live || pz_is_released(live, claimed->host, claimed->generation))
-		return 0;
+		return PZ_CONTINUE;
 	pz_note_target(claimed->host, claimed->generation);
 	report.host = claimed->host;
 	report.generation = claimed->generation;
 	if (pz_take_conflict(live, &report))
 		pz_emit(ctx, p, &report);
-	return 1;
+	return pz_pass(p, PZ_REASON_CONFLICT);
 }
 
 /* An address that may stand as a source on a link (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5 and 2.7). */
@@ -341,15 +391,16 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	owner = pz_find_owner(p->segment, p->source_mac);
 	if (!owner && p->l3 == PZ_L3_ARP)
 		owner = pz_find_owner(p->segment, p->lladdr);
+	if (owner && p->marked)
+		return pz_proxy_speaks(ctx, p, owner->host, now);
 	if (owner) {
 		speaker = owner->host;
 		pz_owner_speaks(ctx, p, speaker, now, daemon);
 	} else if (p->group && p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_RA && p->status == PZ_REASON_NOBODY) {
 		pz_report_router(ctx, p);
 	}
-	if (pz_claims(ctx, p, now))
-		return pz_pass(p, PZ_REASON_CONFLICT);
-
+	if (pz_claims(ctx, p, now) != PZ_CONTINUE)
+		return XDP_PASS;
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return PZ_CONTINUE;
 	index = pz_find_address(p->segment, p->target_family, p->target);

@@ -58,6 +58,10 @@ PZ_GLOBAL __u32 pz_check_nd(struct xdp_md *ctx, struct pz_packet *p)
 			has_lladdr = 1;
 			pz_copy_mac(p->lladdr, option + 2);
 		}
+		if (option[0] == PZ_ND_OPT_MARK && size == sizeof(struct pz_nd_mark) && p->icmp_type == PZ_ND_NA) {
+			p->marked = 1;
+			pz_copy_mac(p->gateway_mac, option + offsetof(struct pz_nd_mark, gateway));
+		}
 		at = (at + size) & 0xffff;
 	}
 	if (at != p->l4_length)
@@ -95,8 +99,9 @@ PZ_INLINE void pz_parse_icmp(struct xdp_md *ctx, struct pz_packet *p)
 		p->status = pz_check_nd(ctx, p);
 }
 
-/* A Neighbour Advertisement with a target link-layer option: always this long, whatever was asked. */
-#define PZ_NA_LEN (PZ_IPV6_HLEN + PZ_ND_LEN + 8)
+/* A Neighbour Advertisement with a target link-layer option and our mark: always this long, whatever was asked. */
+#define PZ_NA_PAYLOAD (PZ_ND_LEN + 8 + sizeof(struct pz_nd_mark))
+#define PZ_NA_LEN (PZ_IPV6_HLEN + PZ_NA_PAYLOAD)
 
 /* Answers a solicitation (R25-R29, RFC 4861 section 7.2.4); for DAD to ff02::1 with S=0. */
 PZ_INLINE int pz_answer_nd(struct xdp_md *ctx, struct pz_packet *p)
@@ -120,7 +125,7 @@ PZ_INLINE int pz_answer_nd(struct xdp_md *ctx, struct pz_packet *p)
 	if (!l3)
 		return pz_pass(p, PZ_REASON_NO_ROOM);
 	PZ_U32(l3) = bpf_htonl(0x60000000);
-	PZ_U32(l3 + 4) = bpf_htonl((PZ_ND_LEN + 8) << 16 | IPPROTO_ICMPV6 << 8 | 255);
+	PZ_U32(l3 + 4) = bpf_htonl(PZ_NA_PAYLOAD << 16 | IPPROTO_ICMPV6 << 8 | 255);
 	pz_copy16(l3 + 8, p->target);
 	pz_copy16(l3 + 24, p->source);
 	PZ_U32(l3 + 40) = bpf_htonl(PZ_ND_NA << 24);
@@ -128,10 +133,12 @@ PZ_INLINE int pz_answer_nd(struct xdp_md *ctx, struct pz_packet *p)
 	pz_copy16(l3 + 48, p->target);
 	PZ_U16(l3 + 64) = bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1);
 	pz_copy_mac(l3 + 66, p->answer_mac);
+	PZ_U16(l3 + 72) = bpf_htons(PZ_ND_OPT_MARK << 8 | 1);
+	pz_copy_mac(l3 + 74, p->own_mac);
 	/* the target counts twice: once as the source of the pseudo header */
-	sum = 2 * pz_sum16(p->target) + pz_sum16(p->source) + pz_sum_icmp6_pseudo(PZ_ND_LEN + 8) +
+	sum = 2 * pz_sum16(p->target) + pz_sum16(p->source) + pz_sum_icmp6_pseudo(PZ_NA_PAYLOAD) +
 	      bpf_htons(PZ_ND_NA << 8) + bpf_htons((__u16)flags << 8) + bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1) +
-	      pz_sum_mac(p->answer_mac);
+	      pz_sum_mac(p->answer_mac) + bpf_htons(PZ_ND_OPT_MARK << 8 | 1) + pz_sum_mac(p->own_mac);
 	PZ_U16(l3 + 42) = ~pz_fold(sum);
 	p->reason = dad ? PZ_REASON_ND_DAD_ANSWERED : PZ_REASON_ND_ANSWERED;
 	return XDP_TX;

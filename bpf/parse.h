@@ -59,7 +59,10 @@ struct pz_packet {
 	__u8 echo; /* enum pz_echo_mode */
 	__u8 pad3;
 	__u8 own_mac[6];
-	__u8 pad4[2];
+	__u8 marked; /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
+	__u8 pad4;
+	__u8 gateway_mac[6]; /* ... this one */
+	__u8 pad5[2];
 };
 
 #define PZ_CONTINUE (-1)
@@ -161,10 +164,18 @@ PZ_INLINE int pz_parse_link(struct xdp_md *ctx, struct pz_packet *p)
 	return PZ_CONTINUE;
 }
 
+PZ_INLINE int pz_is_arp_mark(const struct pz_arp_mark *mark)
+{
+	const __u8 word[4] = PZ_ARP_MARK;
+
+	return PZ_U32(mark->word) == PZ_U32(word);
+}
+
 /* ARP over Ethernet for IPv4 (RFC 826); other hardware and protocols are not ours. */
 PZ_INLINE int pz_parse_arp(struct xdp_md *ctx, struct pz_packet *p)
 {
 	void *arp = pz_at(ctx, p->l3_offset, PZ_ARP_LEN);
+	struct pz_arp_mark *mark = pz_at(ctx, p->l3_offset + PZ_ARP_LEN, sizeof(*mark));
 
 	if (!arp)
 		return pz_pass(p, PZ_REASON_TOO_SHORT);
@@ -176,6 +187,10 @@ PZ_INLINE int pz_parse_arp(struct xdp_md *ctx, struct pz_packet *p)
 	PZ_U32(p->source) = PZ_U32(arp + 14);
 	PZ_U32(p->target) = PZ_U32(arp + 24);
 	p->target_family = PZ_FAMILY_4;
+	if (mark && pz_is_arp_mark(mark)) {
+		p->marked = 1;
+		pz_copy_mac(p->gateway_mac, mark->gateway);
+	}
 	return PZ_CONTINUE;
 }
 

@@ -88,7 +88,11 @@ PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, cons
 	event->ifindex = ctx->ingress_ifindex;
 	event->frame_length = p->length;
 	event->frame_captured = captured;
-	pz_copy_mac(event->mac, p->l3 == PZ_L3_ARP || report->kind == PZ_EVENT_CONFLICT ? p->lladdr : p->source_mac);
+	if (report->kind == PZ_EVENT_SECOND_PROXY)
+		pz_copy_mac(event->mac, p->gateway_mac);
+	else
+		pz_copy_mac(event->mac,
+			    p->l3 == PZ_L3_ARP || report->kind == PZ_EVENT_CONFLICT ? p->lladdr : p->source_mac);
 	event->family = report->family;
 	event->detail = report->detail;
 	pz_copy16(event->address, report->address);
@@ -110,7 +114,8 @@ PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const
 	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) + size + BPF_RINGBUF_HDR_SZ >=
 	    bpf_ringbuf_query(ring, BPF_RB_RING_SIZE))
 		return 0;
-	if (report->kind == PZ_EVENT_TRIGGER || report->kind == PZ_EVENT_CONFLICT || report->kind == PZ_EVENT_NON_WAKE)
+	if (report->kind == PZ_EVENT_TRIGGER || report->kind == PZ_EVENT_CONFLICT ||
+	    report->kind == PZ_EVENT_NON_WAKE || report->kind == PZ_EVENT_SECOND_PROXY)
 		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_TARGET], captured);
 	else
 		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_SENDER], captured);

@@ -232,9 +232,9 @@ TEST_F(ArpTest, R1_R18_OneTag) {
                                                                .sender_ip = host_ip4,
                                                                .target_mac = client_mac,
                                                                .target_ip = client_ip4};
-    check(request, answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
-    kernel().check(request.padded(60), answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
-    kernel().check(request.padded(64), answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
+    check(request, answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
+    kernel().check(request.padded(60), answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
+    kernel().check(request.padded(64), answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
 }
 
 TEST_F(ArpTest, R1_R18_TwoTags) {
@@ -249,8 +249,8 @@ TEST_F(ArpTest, R1_R18_TwoTags) {
                                                                             .sender_ip = host_ip4,
                                                                             .target_mac = client_mac,
                                                                             .target_ip = client_ip4};
-        check(request, answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
-        kernel().check(request.padded(68), answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
+        check(request, answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
+        kernel().check(request.padded(68), answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
     }
 }
 
@@ -263,7 +263,7 @@ TEST_F(ArpTest, R1_R18_PriorityTagIsNoTag) {
                                                                    .sender_ip = host_ip4,
                                                                    .target_mac = client_mac,
                                                                    .target_ip = client_ip4};
-        check(request, answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
+        check(request, answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
     }
 }
 
@@ -277,7 +277,7 @@ TEST_F(ArpTest, R1_R18_PriorityTagOutsideOrInsideATagIsNoTag) {
                                                                             .target_mac = client_mac,
                                                                             .target_ip = client_ip4};
         check(tags({outer, inner}, broadcast_mac, client_mac) / Arp{},
-              answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
+              answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
     }
 }
 
@@ -305,7 +305,8 @@ TEST_F(ArpTest, R18_SameAddressInTwoSegmentsIsTwoHosts) {
                                                                           .sender_ip = host_ip4,
                                                                           .target_mac = client_mac,
                                                                           .target_ip = client_ip4};
-    check(tags({{.vid = 100}}, broadcast_mac, client_mac) / Arp{}, answered(PZ_REASON_ARP_ANSWERED, reply.padded()));
+    check(tags({{.vid = 100}}, broadcast_mac, client_mac) / Arp{},
+          answered(PZ_REASON_ARP_ANSWERED, (reply / arp_mark()).padded()));
 }
 
 } // namespace

@@ -24,8 +24,8 @@ using Events = std::array<std::optional<std::string>, PZ_SLOT_COUNT>;
 
 void add(Events& events, pz_event event) {
     event.time_ns = 0;
-    const bool of_target =
-        event.kind == PZ_EVENT_TRIGGER || event.kind == PZ_EVENT_CONFLICT || event.kind == PZ_EVENT_NON_WAKE;
+    const bool of_target = event.kind == PZ_EVENT_TRIGGER || event.kind == PZ_EVENT_CONFLICT ||
+                           event.kind == PZ_EVENT_NON_WAKE || event.kind == PZ_EVENT_SECOND_PROXY;
     auto& slot = events.at(of_target ? PZ_SLOT_TARGET : PZ_SLOT_SENDER);
     EXPECT_FALSE(slot) << "two events of one slot";
     slot = std::string(reinterpret_cast<const char*>(&event), sizeof event);
@@ -163,6 +163,14 @@ std::vector<std::pair<std::string, Packet>> entangled() {
         {"ARP reply of the owner", from_owner / Arp{.operation = 2, .sender_mac = host_mac, .sender_ip = host_ip4}},
         {"NA of the owner",
          from_owner / Ip6{.source = host_ip6(), .destination = client_ip6(), .hop_limit = 255} / Na{} / target_lla()},
+        {"our announcement comes back", Ether{.destination = broadcast_mac, .source = host_mac} /
+                                            Arp{.sender_mac = host_mac, .sender_ip = host_ip4, .target_ip = host_ip4} /
+                                            arp_mark()},
+        {"another gateway's announcement", Ether{.destination = broadcast_mac, .source = host_mac} /
+                                               Arp{.sender_mac = host_mac, .sender_ip = host_ip4} /
+                                               arp_mark(stranger_mac)},
+        {"our advertisement comes back", dad_advertisement()},
+        {"our echo reply comes back", echo4_reply()},
         {"SYN to a closed port", Ether{} / Ip4{} / Tcp{.destination_port = 23}},
         {"SYN to another MAC", Ether{.destination = stranger_mac} / Ip4{} / Tcp{}},
         {"SYN that is too long to be held", Ether{} / Ip4{} / Tcp{} / Raw{PZ_EVENT_LARGE_FRAME, 1}},
@@ -200,7 +208,8 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
          {PZ_REASON_TRIGGER_SYN, PZ_REASON_TRIGGER_MAGIC, PZ_REASON_TRIGGER_ECHO, PZ_REASON_MAGIC_REPEATS,
           PZ_REASON_MAGIC_PASSWORD, PZ_REASON_ARP_ANSWERED, PZ_REASON_ND_DAD_ANSWERED, PZ_REASON_ECHO_ANSWERED,
           PZ_REASON_SIGN_OF_LIFE, PZ_REASON_OWNER_ARMING, PZ_REASON_OWNER_SEEN, PZ_REASON_NIC_ANSWERS,
-          PZ_REASON_CONFLICT, PZ_REASON_UNANSWERED, PZ_REASON_PORT_CLOSED, PZ_REASON_RELEASED, PZ_REASON_NOT_ADDRESSED})
+          PZ_REASON_CONFLICT, PZ_REASON_UNANSWERED, PZ_REASON_OWN_FRAME, PZ_REASON_SECOND_PROXY, PZ_REASON_PORT_CLOSED, PZ_REASON_RELEASED,
+          PZ_REASON_NOT_ADDRESSED})
         EXPECT_TRUE(seen_.contains(reason)) << reason_name(reason) << " was not among them";
 }
 

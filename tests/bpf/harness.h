@@ -225,11 +225,13 @@ inline Packet arp_request(Arp arp = {}) {
 /// The reply wanted, before padding to 60 bytes.
 inline Packet arp_reply(const Mac& owner = host_mac, const Ip4Address& address = host_ip4,
                         const Mac& requester = client_mac, const Ip4Address& requester_ip = client_ip4) {
-    return Ether{.destination = requester, .source = owner} / Arp{.operation = 2,
-                                                                  .sender_mac = owner,
-                                                                  .sender_ip = address,
-                                                                  .target_mac = requester,
-                                                                  .target_ip = requester_ip};
+    return Ether{.destination = requester, .source = owner} /
+           Arp{.operation = 2,
+               .sender_mac = owner,
+               .sender_ip = address,
+               .target_mac = requester,
+               .target_ip = requester_ip} /
+           arp_mark();
 }
 /// IPv6 header of a multicast solicitation for `target`.
 inline Packet solicitation_headers(const Ip6Address& target = host_ip6(), const Ip6Address& source = client_ip6()) {
@@ -243,14 +245,14 @@ inline Packet advertisement(const Ip6Address& target = host_ip6(), const Ip6Addr
                             const Mac& requester = client_mac, const Mac& owner = host_mac, bool override_flag = true) {
     return Ether{.destination = requester, .source = owner} /
            Ip6{.source = target, .destination = to, .hop_limit = 255} /
-           Na{.target = target, .solicited = true, .override_flag = override_flag} / target_lla(owner);
+           Na{.target = target, .solicited = true, .override_flag = override_flag} / target_lla(owner) / mark_option();
 }
 /// The answer to DAD: to all nodes, S=0.
 inline Packet dad_advertisement(const Ip6Address& target = host_ip6(), bool override_flag = true,
                                 const Mac& owner = host_mac) {
     return Ether{.destination = group_mac(all_nodes()), .source = owner} /
            Ip6{.source = target, .destination = all_nodes(), .hop_limit = 255} /
-           Na{.target = target, .solicited = false, .override_flag = override_flag} / target_lla(owner);
+           Na{.target = target, .solicited = false, .override_flag = override_flag} / target_lla(owner) / mark_option();
 }
 /// With one prefix: 2001:db8::/64, autonomous, valid for an hour.
 inline Packet router_advertisement(const Ether& ether = {.destination = group_mac(all_nodes()),

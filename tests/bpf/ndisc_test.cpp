@@ -468,11 +468,11 @@ TEST_F(NdTest, R1_R25_TagsAreKept) {
         const Ip6 back{.source = host_ip6(), .destination = client_ip6(), .hop_limit = 255};
         check(with_tags(tags, solicited_group, client_mac) / ip / Ns{} / source_lla(),
               answered(PZ_REASON_ND_ANSWERED,
-                       (with_tags(tags, client_mac, host_mac) / back / Na{} / target_lla()).bytes()));
+                       (with_tags(tags, client_mac, host_mac) / back / Na{} / target_lla() / mark_option()).bytes()));
         // the answer is longer than this request
         check(with_tags(tags, solicited_group, client_mac) / ip / Ns{},
               answered(PZ_REASON_ND_ANSWERED,
-                       (with_tags(tags, client_mac, host_mac) / back / Na{} / target_lla()).bytes()));
+                       (with_tags(tags, client_mac, host_mac) / back / Na{} / target_lla() / mark_option()).bytes()));
     }
     check(with_tags({{.vid = 1}, {.vid = 2}, {.vid = 3}}, solicited_group, client_mac) / nd_ip / Ns{} / source_lla(),
           passed({PZ_REASON_UNKNOWN_L2}));

@@ -588,6 +588,117 @@ TEST_F(OwnerTest, R24_AClaimOfOneAddressDoesNotHideThatOfAnother) {
     EXPECT_LE(events, 2 * (1 + (monotonic_ns() - begin) / 100'000'000));
 }
 
+// ---- what proxies send in the host's name --------------------------------------------------------------------------
+
+const Mac other_gateway_mac = {{0x00, 0x00, 0x5e, 0x00, 0x53, 0x02}};
+
+Packet announcement(const Mac& mac, const Mac& gateway) {
+    return Ether{.destination = broadcast_mac, .source = mac} /
+           Arp{.sender_mac = mac, .sender_ip = host_ip4, .target_ip = host_ip4} / arp_mark(gateway);
+}
+Packet unsolicited(const Mac& mac, const Mac& gateway) {
+    return Ether{.destination = all_nodes_mac, .source = mac} /
+           Ip6{.source = host_ip6(), .destination = all_nodes(), .hop_limit = 255} / Na{.solicited = false} /
+           target_lla(mac) / mark_option(gateway);
+}
+
+TEST_F(OwnerTest, EveryAnswerThatComesBackIsAnOwnFrame) {
+    const std::vector<Packet> questions = {
+        arp_request(),
+        Ether{.destination = host_mac} / Arp{},
+        arp_request({.sender_ip = none4}),
+        solicitation(),
+        solicitation_headers(host_ip6(), unspecified()) / Ns{},
+        echo4(),
+        echo6(),
+    };
+    for (const auto stage_now : {PZ_STAGE_ASLEEP, PZ_STAGE_WAKING})
+        for (const auto& question : questions) {
+            SCOPED_TRACE(question.scapy());
+            kernel().reset();
+            stage(stage_now);
+            const auto answer = kernel().run(question.bytes());
+            ASSERT_EQ(answer.verdict, std::uint32_t{XDP_TX});
+            kernel().check(answer.frame, passed({PZ_REASON_OWN_FRAME}));
+            EXPECT_EQ(kernel().live(Host{}.id).released, 0U);
+        }
+}
+
+TEST_F(OwnerTest, AnAnnouncementThatComesBackIsAnOwnFrame) {
+    for (const auto stage_now : {PZ_STAGE_ARMING, PZ_STAGE_ASLEEP, PZ_STAGE_WAKING})
+        for (const auto& packet : {announcement(host_mac, gateway_mac), unsolicited(host_mac, gateway_mac)}) {
+            kernel().reset();
+            stage(stage_now);
+            check(packet, passed({PZ_REASON_OWN_FRAME}));
+            EXPECT_EQ(kernel().live(Host{}.id).released, 0U);
+            EXPECT_EQ(kernel().live(Host{}.id).last_seen_ns, 0U) << "the silence of 3 s goes on";
+        }
+}
+
+TEST_F(OwnerTest, R32_TheHostsOwnTwinOfAnAnnouncementIsItsSignOfLife) {
+    // the same bytes, but for the padding, a moment after ours
+    check(announcement(host_mac, gateway_mac), passed({PZ_REASON_OWN_FRAME}));
+    check(Ether{.destination = broadcast_mac, .source = host_mac} / owner_arp(1, host_ip4, host_ip4),
+          {.verdict = XDP_PASS,
+           .reasons = {PZ_REASON_SIGN_OF_LIFE},
+           .triggers = {{.kind = PZ_EVENT_RELEASE, .detail = PZ_SIGN_ARP_ANNOUNCEMENT, .address = host_ip4}}});
+}
+
+TEST_F(OwnerTest, AnotherGatewaysMarkIsASecondProxy) {
+    for (const auto stage_now : {PZ_STAGE_ASLEEP, PZ_STAGE_WAKING})
+        for (const auto& mac : {host_mac, other_gateway_mac}) // it answers with the host's MAC, or with its own
+            for (const bool v4 : {true, false}) {
+                kernel().reset();
+                stage(stage_now);
+                const Address address = v4 ? Address(host_ip4) : Address(host_ip6());
+                check(v4 ? announcement(mac, other_gateway_mac) : unsolicited(mac, other_gateway_mac),
+                      {.verdict = XDP_PASS,
+                       .reasons = {PZ_REASON_SECOND_PROXY},
+                       .overheard = {{.kind = PZ_EVENT_SECOND_PROXY,
+                                      .reason = PZ_REASON_SECOND_PROXY,
+                                      .address = address,
+                                      .mac = other_gateway_mac}}});
+                EXPECT_EQ(kernel().live(Host{}.id).released, 0U);
+                // sparingly
+                check(v4 ? announcement(mac, other_gateway_mac) : unsolicited(mac, other_gateway_mac),
+                      passed({PZ_REASON_SECOND_PROXY}));
+            }
+}
+
+TEST_F(OwnerTest, ASecondProxysAnswerToOurProbeIsNoProof) {
+    stage(PZ_STAGE_WAKING);
+    check(Ether{.destination = gateway_mac, .source = host_mac} /
+              Arp{.operation = 2, .sender_mac = host_mac, .sender_ip = host_ip4, .target_mac = gateway_mac} /
+              arp_mark(other_gateway_mac),
+          {.verdict = XDP_PASS,
+           .reasons = {PZ_REASON_SECOND_PROXY},
+           .overheard = {{.kind = PZ_EVENT_SECOND_PROXY, .mac = other_gateway_mac}}});
+}
+
+TEST_F(OwnerTest, AMarkThatIsNotTheSendersExcusesNoClaim) {
+    for (const auto& mark : {gateway_mac, other_gateway_mac}) {
+        kernel().put_live(Host{}.id, {});
+        check(announcement(stranger_mac, mark), {.verdict = XDP_PASS,
+                                                 .reasons = {PZ_REASON_CONFLICT},
+                                                 .overheard = {{.kind = PZ_EVENT_CONFLICT, .mac = stranger_mac}}});
+    }
+}
+
+TEST_F(OwnerTest, EchoRepliesOfASleeperMayBeOurs) {
+    const auto reply = [] { return echo4_reply(); };
+    check(reply(), passed({PZ_REASON_OWN_FRAME}));
+    check(echo6_reply(), passed({PZ_REASON_OWN_FRAME}));
+    EXPECT_EQ(kernel().live(Host{}.id).released, 0U);
+    // nothing is answered while the host falls asleep or is back: then they are its own
+    stage(PZ_STAGE_ARMING);
+    check(reply(), passed({PZ_REASON_OWNER_ARMING}));
+    kernel().put_released(Host{}.id, Host{}.generation);
+    stage(PZ_STAGE_WAKING);
+    check(reply(), {.verdict = XDP_PASS,
+                    .reasons = {PZ_REASON_OWNER_SEEN},
+                    .triggers = {{.kind = PZ_EVENT_PROOF, .address = host_ip4}}});
+}
+
 TEST_F(OwnerTest, R36_InvalidAdvertisementsAreNoConflict) {
     // RFC 4861 §7.1.2, one check at a time
     const Ip6 ip{.source = host_ip6(), .destination = all_nodes(), .hop_limit = 255};

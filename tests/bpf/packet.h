@@ -195,6 +195,15 @@ struct Raw {
     explicit Raw(std::string_view text) : bytes(text.begin(), text.end()) {}
     Raw(std::size_t count, std::uint8_t value) : bytes(count, value) {}
 };
+/// What proxzzy adds to ARP (in the padding) and to advertisements in a host's name: which gateway it was.
+inline Raw arp_mark(const Mac& gateway = gateway_mac) {
+    Bytes bytes{'p', 'x', 'z', 'y'};
+    bytes.insert(bytes.end(), gateway.bytes.begin(), gateway.bytes.end());
+    return Raw{std::move(bytes)};
+}
+inline NdOption mark_option(const Mac& gateway = gateway_mac) {
+    return {.type = 253, .body = {gateway.bytes.begin(), gateway.bytes.end()}};
+}
 /// Bytes behind the packet: in no length field and in no checksum.
 struct Trailer {
     std::size_t count = 0;

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another node takes a sleeper's address (R24, RFC 5227 §2.4): defended once, then let go, and the host is woken."""
+"""Another node takes a sleeper's address (R24, RFC 5227 §2.4): defended once, then let go, and the host is woken.  And
+frames in the host's name that another proxy sent, or that come back: neither the host nor a conflict."""
 
+import contextlib
 import json
+import threading
+import time
 
-from case import arp_replies, assert_slept, sleeper, test
+from case import arp_replies, assert_slept, connect_and_check, sleeper, test
 from frames import (ALL_NODES, ETH_IP6, Frame, arp_request, ethernet, group_mac, icmpv6, ip_bytes, ipv6,
-                    mac_bytes)
-from lan import wait_until
+                    mac_bytes, neighbour_solicitation)
+from lan import Node, wait_until
+from netns import run
 
 LINK_LOCAL4 = "169.254.17.20"
 
@@ -138,3 +143,122 @@ def R24_advertisements_are_claims_too(lan):
     claim_again(proxy, lambda: raw.send(advertise(client, host.ip6, client.mac)))
     assert_let_go(lan, proxy, host.ip6, since)
     proxy.wait_state("awake")
+
+
+@contextlib.contextmanager
+def reflected(lan):
+    """All that the gateway sends comes back to it, as by a loop, or an access point that repeats what it hears."""
+    with lan.switch.entered():
+        port = lan.segments[0].capture("gateway", "in").socket
+    stop = threading.Event()
+
+    def reflect():
+        while not stop.is_set():
+            while (frame := port.receive()) is not None:
+                if not frame.outgoing:
+                    port.send(frame.raw)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=reflect, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def another_port(lan, namespace, interface, number):
+    """One more cable from the switch to a gateway."""
+    node = Node(namespace, interface, number, 0)
+    lan.switch.batch([
+        f"link add name {interface} type veth peer name {interface} address {node.mac} netns {namespace.name}",
+        f"link set {interface} master switch up"])
+    run(["ip", "-n", lan.switch.name, "link", "set", "dev", interface, "xdpdrv", "obj", lan.folder / "pass.bpf.o",
+         "sec", "xdp"])
+    namespace.sysctl(ipv6__conf__default__accept_dad=0, ipv6__conf__default__router_solicitations=0)
+    namespace.batch([f"link set {interface} up", f"addr add {node.ip4}/24 dev {interface}",
+                     f"addr add {node.ip6}/64 dev {interface}"])
+    return node
+
+
+def ask_everything(lan):
+    """Every kind of frame that is answered in the host's name."""
+    client, host = lan.client, lan.host
+    done = client.run("arping", "-c", "2", "-w", "4", "-I", "eth0", host.ip4, check=False)  # two answers to one: exit 1
+    assert host.mac.upper() in done.stdout, done.stdout
+    client.run("arping", "-D", "-c", "1", "-w", "2", "-I", "eth0", host.ip4, check=False)
+    client.run("ndisc6", "-1", host.ip6, "eth0")
+    client.packet_socket().send(neighbour_solicitation(client.mac, "::", host.ip6, option=False))
+    for address in (host.ip4, host.ip6):
+        client.run("ping", "-n", "-c", "1", "-W", "2", address)
+
+
+def assert_awake_after_resume(lan, proxy):
+    """Nobody's frame was taken for the host's before the host itself was there."""
+    wake = [w for w in proxy.ctl("why", "sleeper")["wakes"] if w["outcome"] != "not-woken"][-1]
+    assert wake["alive_after_us"] >= lan.resume * 1e6, f"awake before it had resumed: {wake}"
+
+
+@test("arping", "ndisc6", "ping")
+def frames_that_come_back_are_not_the_host(lan):
+    """The take-over, the answers, and a wake, with everything reflected."""
+    with reflected(lan):
+        proxy = sleeper(lan)
+        wire = lan.segments[0].gateway_port()
+        wire.wait("the second announcement", announcements(lan.host.ip4, lan.host.mac), 15)
+        ask_everything(lan)
+        proxy.wait_counter("own-frame", 7)
+        assert_slept(lan, proxy)
+        for kind in ("conflict", "nic-answers", "second-proxy"):
+            assert not events(proxy, kind), events(proxy, kind)
+        counters = proxy.counters()
+        assert counters["sign-of-life"] == counters["owner-seen"] == 0, counters
+        connect_and_check(lan, proxy, lan.host.ip4)
+        assert_awake_after_resume(lan, proxy)
+
+
+@test("arping", "ndisc6", "ping")
+def two_ports_of_a_gateway_on_one_switch_release_nobody(lan):
+    another_port(lan, lan.gateway_ns, "lanb", 2)
+    proxy = lan.proxy(interfaces=["lan0", "lanb"])
+    proxy.add(lan.host, "sleeper", "--interface", "lan0")
+    proxy.add(lan.host, "again", "--interface", "lanb")  # by mistake: one host, two records
+    for name in ("sleeper", "again"):
+        proxy.ctl("host", "sleep", name)
+    lan.host.suspend()
+    for name in ("sleeper", "again"):
+        proxy.wait_state("asleep", name, 15)
+    ask_everything(lan)
+    told = wait_until("the event", lambda: events(proxy, "second-proxy"))
+    assert "00:00:5e:00:53:02" in told[0]["text"], told
+    for name in ("sleeper", "again"):
+        assert_slept(lan, proxy, name=name)
+    assert not events(proxy, "conflict"), events(proxy, "conflict")
+
+
+@test("arping", "ndisc6", "ping")
+def a_second_gateway_is_noticed_and_releases_nobody(lan):
+    namespace = lan.namespace("gateway2")
+    namespace.create()
+    second = another_port(lan, namespace, "lanb", 2)
+    first_proxy = lan.proxy()
+    second_proxy = lan.proxy(interfaces=["lanb"], name="second", namespace=namespace)
+    for proxy in (first_proxy, second_proxy):
+        proxy.add(lan.host)
+        proxy.ctl("host", "sleep", "sleeper")
+    lan.host.suspend()
+    for proxy in (first_proxy, second_proxy):
+        proxy.wait_state("asleep", timeout=15)
+    ask_everything(lan)
+    for proxy, other in ((first_proxy, second), (second_proxy, lan.gateway)):
+        told = wait_until("the event", lambda p=proxy: events(p, "second-proxy"))
+        for word in (other.mac, lan.host.mac, "sleeper"):
+            assert word in told[0]["text"], told[0]
+        assert not events(proxy, "conflict") + events(proxy, "nic-answers"), proxy.text()
+        assert_slept(lan, proxy)
+    # one of them wakes the host: it probes, and the other's answers are not taken for the host's
+    first_proxy.ctl("host", "wake", "sleeper")
+    for proxy in (first_proxy, second_proxy):
+        proxy.wait_state("awake")
+    assert_awake_after_resume(lan, first_proxy)

@@ -35,15 +35,16 @@ class Refused(Failed):
 
 class Proxy:
     """A running daemon.  `options` are appended to its command line.  `config` is its configuration file; this
-    machine's own is none of a test's business."""
+    machine's own is none of a test's business.  `namespace`: of another gateway than the LAN's."""
 
-    def __init__(self, lan, *options, interfaces=None, name="proxzzyd", config="/dev/null"):
+    def __init__(self, lan, *options, interfaces=None, name="proxzzyd", config="/dev/null", namespace=None):
         self.lan = lan
+        self.namespace = namespace or lan.gateway_ns
         self.config = config
         self.interfaces = interfaces or [s.gateway.interface for s in lan.segments]
         self.control = lan.folder / f"{name}.sock"
         self.log = lan.folder / f"{name}.log"
-        self.pins = lan.bpffs / "proxzzy"
+        self.pins = lan.bpffs / ("proxzzy" if namespace is None else name)
         self.options = options
         self.process = None
         lan.proxies.append(self)
@@ -55,7 +56,7 @@ class Proxy:
 
     def start(self, wait=True):
         with open(self.log, "a") as log:
-            self.process = self.lan.gateway_ns.start(*self.command(), keep=self.lan.keep, stdin=subprocess.DEVNULL,
+            self.process = self.namespace.start(*self.command(), keep=self.lan.keep, stdin=subprocess.DEVNULL,
                                                      stdout=log, stderr=log)
         if wait:
             wait_until("proxzzyd answers on its control socket", self.ready, 20)

@@ -663,6 +663,34 @@ TEST(BuildNeighbor, AdvertisementInAnothersNameKeepsTheEthernetSourceAndTheOverr
     EXPECT_EQ(build_unsolicited_na(gateway_mac, host_mac, host6, false, {.outer = 5}), expected);
 }
 
+TEST(AddMark, IsInThePaddingOfArpWithAnyTags) {
+    const Bytes mark = hex("70 78 7a 79  02 00 00 00 00 01");
+    for (const TagStack tags : {TagStack{}, TagStack{.outer = 5}, TagStack{.outer = 100, .inner = 7}}) {
+        const Bytes plain = build_arp_announcement(host_mac, host4, tags);
+        Bytes marked = plain;
+        add_mark(marked, gateway_mac);
+        const std::size_t at = parse_frame(plain).l3_offset + 28;
+        Bytes expected(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(at));
+        expected.insert(expected.end(), mark.begin(), mark.end());
+        expected.resize(60);
+        EXPECT_EQ(marked, expected);
+    }
+}
+
+TEST(AddMark, IsTheLastOptionOfAnAdvertisement) {
+    const Bytes expected = hex("33 33 00 00 00 01  02 00 00 00 00 51  86 dd"
+                               "60 00 00 00  00 28 3a ff" // 40 bytes
+                               "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51"
+                               "ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 01"
+                               "88 00 f9 2f  20 00 00 00"
+                               "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51"
+                               "02 01 02 00 00 00 00 51"
+                               "fd 01 02 00 00 00 00 01");
+    Bytes marked = build_unsolicited_na(host_mac, host_mac, host6, true, {});
+    add_mark(marked, gateway_mac);
+    EXPECT_EQ(marked, expected);
+}
+
 TEST(BuildNeighbor, SolicitationGoesToTheSolicitedNodeGroupWithSourceLinkLayerAddress) {
     const Bytes expected = hex("33 33 ff 00 00 51  02 00 00 00 00 01  86 dd"
                                "60 00 00 00  00 20 3a ff"

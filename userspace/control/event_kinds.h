@@ -30,6 +30,8 @@
       "an address of a host is past its validity and no longer answered for") \
     X(conflict, "conflict", warning, "ce8f8b3473eb4e5ca459c3eb69c4f911", \
       "another node claims an address of a sleeping host") \
+    X(second_proxy, "second-proxy", warning, "396d349d8b6240d3b38f8d705a4d72eb", \
+      "another gateway stands in for a sleeping host too") \
     X(nic_answers, "nic-answers", info, "a9e13aa6b32e4f1a85be3bf321a74edc", \
       "the NIC of a sleeping host answers ARP or Neighbour Discovery by itself") \
     X(ring_loss, "ring-loss", warning, "1799c96b21854b8f9b45dc739af5b067", \

@@ -539,6 +539,11 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
     } else if (event.kind == PZ_EVENT_CONFLICT) {
         if (address)
             on_conflict(*host, mac, *address, cause);
+    } else if (event.kind == PZ_EVENT_SECOND_PROXY) {
+        record_sparingly(control::EventKind::second_proxy, *host,
+                         fmt::format("the gateway {} stands in for {} ({}) too", mac.to_string(), host->config.name,
+                                     host->config.macs.front().to_string()),
+                         cause);
     } else if (event.kind == PZ_EVENT_NON_WAKE &&
                (host->state == HostState::asleep || host->state == HostState::unreachable)) {
         auto told = event_of(*host, cause);
@@ -977,6 +982,11 @@ void Daemon::send(const Segment& segment, ByteView frame, std::string_view what)
         record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
 }
 
+void Daemon::send_in_name(const Segment& segment, Bytes frame, std::string_view what) {
+    add_mark(frame, segment.port->link.mac);
+    send(segment, frame, what);
+}
+
 MacAddress Daemon::answer_mac(const Host& host, const Segment& segment) const {
     return host.identity == Identity::proxy ? segment.port->link.mac : host.config.macs.front();
 }
@@ -984,10 +994,11 @@ MacAddress Daemon::answer_mac(const Host& host, const Segment& segment) const {
 void Daemon::announce(const Host& host, const Segment& segment, bool once) {
     const MacAddress mac = answer_mac(host, segment);
     for (const auto& address : answered_addresses(host)) {
-        const Bytes frame =
-            address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
-                            : build_unsolicited_na(mac, mac, address, host.identity == Identity::host, segment.tags);
-        send(segment, frame, "announcement");
+        send_in_name(segment,
+                     address.is_v4()
+                         ? build_arp_announcement(mac, address, segment.tags)
+                         : build_unsolicited_na(mac, mac, address, host.identity == Identity::host, segment.tags),
+                     "announcement");
         if (once) // one frame is enough for a switch to learn from
             return;
     }
@@ -1011,10 +1022,10 @@ void Daemon::report_groups(const Host& host, const Segment& segment) {
 
 void Daemon::defend(const Host& host, const Segment& segment, const IpAddress& address) {
     const MacAddress mac = answer_mac(host, segment);
-    send(segment,
-         address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
-                         : build_unsolicited_na(mac, mac, address, true, segment.tags),
-         "defence");
+    send_in_name(segment,
+                 address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
+                                 : build_unsolicited_na(mac, mac, address, true, segment.tags),
+                 "defence");
 }
 
 void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress& address) {
@@ -1024,7 +1035,7 @@ void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress
                                   : build_unsolicited_na(own, mac, address, true, segment.tags);
     set_ethernet(frame, address.is_v4() ? MacAddress::broadcast() : multicast_mac(*IpAddress::parse("ff02::1")),
                  own); // nothing leaves with the host's MAC any more
-    send(segment, frame, "announcement");
+    send_in_name(segment, std::move(frame), "announcement");
 }
 
 MacAddress Daemon::owner_mac(const Host& host) const {

@@ -138,6 +138,8 @@ private:
     MacAddress owner_mac(const Host& host) const;
     void deliver(const Host& host, const Segment& segment, const IpAddress& address);
     void send(const Segment& segment, ByteView frame, std::string_view what);
+    /// ARP or an NA in the name of a host: with our mark, so that nobody takes it for the host's.
+    void send_in_name(const Segment& segment, Bytes frame, std::string_view what);
     void accept(const Segment& segment, HostId host, const MacAddress& mac);
 
     boost::asio::io_context& loop_;

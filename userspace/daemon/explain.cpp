@@ -137,14 +137,16 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
             return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
         return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
                            host->config.name);
+    case PZ_EVENT_SECOND_PROXY:
+        return fmt::format("reports that another gateway stands in for {} too", host->config.name);
     default: // PZ_EVENT_NIC_ANSWERS
         return fmt::format("remembers that the NIC of {} answers by itself", host->config.name);
     }
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 8> names{"",         "trigger",     "release",  "proof",
-                                                    "conflict", "nic-answers", "non-wake", "router"};
+    constexpr std::array<std::string_view, 9> names{"",         "trigger",     "release",  "proof",
+                                                    "conflict", "nic-answers", "non-wake", "second-proxy", "router"};
     return names.at(kind);
 }
 

@@ -17,6 +17,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include <proxzzy/abi/mark.h>
+
 namespace pz {
 namespace {
 
@@ -393,6 +395,23 @@ Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& 
                                    .option = ND_OPT_TARGET_LINKADDR,
                                    .link_layer = owner},
                                   tags);
+}
+
+void add_mark(Bytes& frame, const MacAddress& gateway) {
+    const auto parsed = parse_frame(frame);
+    if (parsed.l3 == L3::arp) {
+        pz_arp_mark mark{.word = PZ_ARP_MARK, .gateway = {}};
+        std::ranges::copy(gateway.bytes, mark.gateway);
+        std::ranges::copy(as_bytes(mark),
+                          frame.begin() + static_cast<std::ptrdiff_t>(parsed.l3_offset + sizeof(ether_arp)));
+        return;
+    }
+    pz_nd_mark mark{.type = PZ_ND_OPT_MARK, .units = 1, .gateway = {}};
+    std::ranges::copy(gateway.bytes, mark.gateway);
+    append(frame, mark);
+    const auto length = htons(static_cast<std::uint16_t>(parsed.l4_length + sizeof mark));
+    std::memcpy(frame.data() + parsed.l3_offset + offsetof(ip6_hdr, ip6_plen), &length, sizeof length);
+    complete_checksum(frame);
 }
 
 Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,

@@ -102,6 +102,10 @@ Bytes build_tcp(const Ends& ends, std::uint16_t source_port, std::uint16_t desti
 Bytes build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, TagStack tags);
 Bytes build_echo_request(const Ends& ends, std::uint16_t identifier, std::uint16_t sequence, TagStack tags);
 
+/// Adds the mark of abi/mark.h to an announcement or advertisement that `gateway` sends in a host's name: it is in the
+/// padding of ARP, or one more option of an advertisement.
+void add_mark(Bytes& frame, const MacAddress& gateway);
+
 using SecureOn = std::optional<std::array<std::uint8_t, 6>>;
 /// EtherType 0x0842, broadcast.
 Bytes build_magic_ethernet(const MacAddress& sender, const MacAddress& target, const SecureOn& password, TagStack tags);

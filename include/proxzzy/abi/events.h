@@ -10,13 +10,14 @@
  * pz_overheard_v1 carries the rest, so that a flood of it cannot lose a wake: CONFLICT and what follows.
  */
 enum pz_event_kind {
-	PZ_EVENT_TRIGGER = 1,     /* wake the host; the frame is in the event if it fits */
-	PZ_EVENT_RELEASE = 2,     /* sign of life: the kernel stopped answering on this frame */
-	PZ_EVENT_PROOF = 3,       /* the owner of a host being woken used or confirmed `address` */
-	PZ_EVENT_CONFLICT = 4,    /* `mac` claims `address` */
-	PZ_EVENT_NIC_ANSWERS = 5, /* the sleeper's NIC answered ARP or ND by itself */
-	PZ_EVENT_NON_WAKE = 6,    /* unicast or Magic Packet for a sleeper that did not wake it; a few for each host */
-	PZ_EVENT_ROUTER = 7,      /* Router Advertisement, of which hosts' addresses get their validity: no host's */
+	PZ_EVENT_TRIGGER = 1,      /* wake the host; the frame is in the event if it fits */
+	PZ_EVENT_RELEASE = 2,      /* sign of life: the kernel stopped answering on this frame */
+	PZ_EVENT_PROOF = 3,        /* the owner of a host being woken used or confirmed `address` */
+	PZ_EVENT_CONFLICT = 4,     /* `mac` claims `address` */
+	PZ_EVENT_NIC_ANSWERS = 5,  /* the sleeper's NIC answered ARP or ND by itself */
+	PZ_EVENT_NON_WAKE = 6,     /* unicast or Magic Packet for a sleeper that did not wake it; a few for each host */
+	PZ_EVENT_SECOND_PROXY = 7, /* the gateway `mac` speaks in the host's name */
+	PZ_EVENT_ROUTER = 8,       /* Router Advertisement, of which hosts' addresses get their validity: no host's */
 };
 
 /* Which sign of life: RELEASE events say it in `detail`. */
@@ -46,7 +47,7 @@ struct pz_event {
 	__u32 ifindex;        /* where the frame came in */
 	__u32 frame_length;   /* on the wire */
 	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit; NON_WAKE: the first that fit */
-	__u8 mac[6];          /* the frame's sender */
+	__u8 mac[6];          /* the frame's sender; SECOND_PROXY: the other gateway */
 	__u8 family;          /* enum pz_family of `address` */
 	__u8 detail;          /* enum pz_sign */
 	__u8 address[16];     /* the record's address that is meant; IPv4 in the first four bytes */
