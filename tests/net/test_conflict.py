@@ -262,3 +262,27 @@ def a_second_gateway_is_noticed_and_releases_nobody(lan):
     for proxy in (first_proxy, second_proxy):
         proxy.wait_state("awake")
     assert_awake_after_resume(lan, first_proxy)
+
+
+def assert_told_the_hosts_mac(lan, wire, leave):
+    """A client that has learned the gateway's MAC for a sleeper learns the host's own when the proxy leaves."""
+    client, host = lan.client, lan.host
+    for address in (host.ip4, host.ip6):
+        client.run("ping", "-n", "-c", "1", "-W", "2", address)
+        assert client.neighbour(address)["lladdr"] == lan.gateway.mac, client.neighbour(address)
+    leave()
+    for address in (host.ip4, host.ip6):
+        wait_until(f"{address} is at the host's MAC", lambda a=address: client.neighbour(a).get("lladdr") == host.mac)
+    assert not wire.frames(lambda f: f.src == host.mac), "sent with the host's MAC"
+
+
+@test("ping")
+def identity_proxy_hands_back_when_the_host_is_removed(lan):
+    proxy = sleeper(lan, "--identity", "proxy")
+    assert_told_the_hosts_mac(lan, lan.segments[0].gateway_port(), lambda: proxy.ctl("host", "remove", "sleeper"))
+
+
+@test("ping")
+def identity_proxy_hands_back_when_the_daemon_stops(lan):
+    proxy = sleeper(lan, "--identity", "proxy")
+    assert_told_the_hosts_mac(lan, lan.segments[0].gateway_port(), proxy.stop)

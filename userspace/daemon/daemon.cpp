@@ -187,6 +187,10 @@ void Daemon::take_off() {
     overheard_.reset();
     if (fastpath_)
         fastpath_->detach_all();
+    if (segments_)
+        for (const auto& name : table_.names())
+            if (const Host* host = table_.find(name); host != nullptr)
+                hand_back_all(*host);
     segments_.reset();
 }
 
@@ -278,9 +282,14 @@ Result<control::Durable> Daemon::host_remove(std::string_view name) {
 }
 
 Result<control::Durable> Daemon::remove_host(std::string_view name) {
-    if (const Host* host = table_.find(name); host != nullptr)
-        wakes_.forget(host->id);
-    return apply_request(table_.remove(name));
+    const Host* host = table_.find(name);
+    if (host == nullptr)
+        return apply_request(table_.remove(name));
+    wakes_.forget(host->id);
+    const Host removed = *host;
+    auto done = apply_request(table_.remove(name));
+    hand_back_all(removed); // when the kernel has stopped to say otherwise
+    return done;
 }
 
 Result<std::vector<control::Wake>> Daemon::wakes(std::string_view name) {
@@ -1036,6 +1045,15 @@ void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress
     set_ethernet(frame, address.is_v4() ? MacAddress::broadcast() : multicast_mac(*IpAddress::parse("ff02::1")),
                  own); // nothing leaves with the host's MAC any more
     send_in_name(segment, std::move(frame), "announcement");
+}
+
+void Daemon::hand_back_all(const Host& host) {
+    const Segment* segment = segments_->find(host.segment);
+    if (segment == nullptr || host.identity == Identity::host || host.state == HostState::awake ||
+        host.state == HostState::arming)
+        return;
+    for (const auto& address : answered_addresses(host))
+        hand_back(host, *segment, address);
 }
 
 MacAddress Daemon::owner_mac(const Host& host) const {

@@ -132,6 +132,8 @@ private:
     void report_groups(const Host& host, const Segment& segment);
     void defend(const Host& host, const Segment& segment, const IpAddress& address);
     void hand_back(const Host& host, const Segment& segment, const IpAddress& address);
+    /// For a host that leaves proxy care without being back: nobody is left with the gateway's MAC.
+    void hand_back_all(const Host& host);
     void send_magic(const Host& host, const Segment& segment);
     void probe(const Host& host, const Segment& segment, const IpAddress& address);
     /// The MAC that the host came back with, else its first.

@@ -105,15 +105,17 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
 /// As Daemon::on_conflict() and PresenceTable::on_conflict() do.
 std::string after_conflict(const pz_event& event, const Host& host, const PresenceTable& table, Instant now) {
     const std::string& name = host.config.name;
-    const auto address = event_address(event);
-    switch (address ? table.defence(host, *address, now) : Defence::none) {
-    case Defence::none:
-        break;
-    case Defence::defend:
-        return fmt::format("defends {} once; {} stays {}", address->to_string(), name, to_string(host.state));
-    case Defence::let_go:
-        return fmt::format("no longer answers for {}{}", address->to_string(),
-                           host.state == HostState::asleep ? fmt::format(", and wakes {}", name) : "");
+    if (const auto address = event_address(event)) {
+        const std::string claimed = address->to_string();
+        switch (table.defence(host, *address, now)) {
+        case Defence::none:
+            break;
+        case Defence::defend:
+            return fmt::format("defends {} once; {} stays {}", claimed, name, to_string(host.state));
+        case Defence::let_go:
+            return fmt::format("no longer answers for {}{}", claimed,
+                               host.state == HostState::asleep ? fmt::format(", and wakes {}", name) : "");
+        }
     }
     return fmt::format("reports the conflict; {} stays {}", name, to_string(host.state));
 }
