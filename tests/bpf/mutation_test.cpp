@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random damage: whatever comes in, what the program does is one of the things that it may do, and what it sends is a
 // reply that a second implementation finds right (R36).
+#include <proxzzy/abi/mark.h>
+
 #include "corpus.h"
 
 namespace pz::test {
@@ -47,8 +49,10 @@ std::string judge_reply(ByteView in, ByteView out) {
             return "ARP about somebody else";
         if (!same(body, 18, out.subspan(0, 6)) || !same(in, l3 + 8, out.subspan(0, 6)))
             return "ARP to somebody else";
-        if (std::ranges::any_of(body.subspan(28), [](auto byte) { return byte != 0; }))
-            return "ARP padding is not zero";
+        const Bytes mark = PZ_ARP_MARK;
+        if (!same(body, 28, mark) || !same(body, 32, gateway_mac.bytes) ||
+            std::ranges::any_of(body.subspan(38), [](auto byte) { return byte != 0; }))
+            return "ARP padding is not the mark and zeros";
         return {};
     }
     if (type == 0x0800) {
@@ -75,12 +79,14 @@ std::string judge_reply(ByteView in, ByteView out) {
         const bool to_all = same(body, 24, all_nodes().bytes);
         if (body[40] == 129)
             return body[7] == 64 && body[24] != 0xff ? "" : "echo reply";
-        if (body[40] != 136 || payload != 32 || body[7] != 255 || body[41] != 0 || out.size() != l3 + 72)
+        if (body[40] != 136 || payload != 40 || body[7] != 255 || body[41] != 0 || out.size() != l3 + 80)
             return "no Neighbor Advertisement";
         if (body[44] != (to_all ? 0x20 : 0x60) || (body[24] == 0xff && !to_all))
             return "flags";
         const Bytes option = {2, 1};
-        if (!same(body, 48, body.subspan(8, 16)) || !same(body, 64, option) || !same(body, 66, host_mac.bytes))
+        const Bytes mark = {PZ_ND_OPT_MARK, 1};
+        if (!same(body, 48, body.subspan(8, 16)) || !same(body, 64, option) || !same(body, 66, host_mac.bytes) ||
+            !same(body, 72, mark) || !same(body, 74, gateway_mac.bytes))
             return "target or option";
         return {};
     }

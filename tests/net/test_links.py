@@ -6,7 +6,7 @@ import json
 import time
 
 from case import advertisements, arp_replies, assert_slept, connect_and_check, sleeper, test
-from frames import TCP_SYN, arp_request, packet, tcp
+from frames import ETH_ARP, TCP_SYN, arp, arp_request, ethernet, packet, tcp
 from lan import wait_until
 from proxy import Refused
 
@@ -171,6 +171,23 @@ def R2_a_host_that_woke_while_the_link_was_lost_is_not_answered_for(lan):
     assert not host.magic()
 
 
+@test()
+def R2_a_nic_that_answers_for_its_sleeping_host_proves_nothing_when_the_link_is_back(lan):
+    proxy = sleeper(lan)
+    segment, client, host = lan.segments[0], lan.client, lan.host
+    raw = client.packet_socket()
+    by_its_nic = ethernet(lan.gateway.mac, host.mac, ETH_ARP, arp(2, host.mac, host.ip4, lan.gateway.mac, lan.gateway.ip4))
+    raw.send(by_its_nic)
+    wait_until("the NIC is known to answer by itself", lambda: events(proxy, "nic-answers"))
+    unplug(proxy, segment)
+    wire = gateway_port_when_up(segment)
+    plug(proxy, segment)
+    wire.wait("the question whether the host is up", probes(segment))
+    raw.send(by_its_nic)
+    wire.wait("an announcement", lambda f: f.src == host.mac, 15)
+    assert_slept(lan, proxy)
+
+
 @test("arping")
 def R2_the_gateways_own_interface_set_down_and_up_is_a_link_lost_and_back(lan):
     proxy = sleeper(lan)
@@ -299,6 +316,25 @@ def R33_a_renamed_interface_is_let_go_and_served_again_under_its_name(lan):
     assert not offload("lan0") and has_xdp(gateway, "lan0")
     assert_slept(lan, proxy)
     connect_and_check(lan, proxy, lan.host.ip4)
+
+
+@test("arping")
+def R33_an_interface_that_comes_back_and_cannot_be_served_is_tried_again_when_it_changes(lan):
+    """Somebody else's XDP program is on it."""
+    proxy = sleeper(lan)
+    segment, gateway = lan.segments[0], lan.gateway.ns
+    gateway.batch(["link set lan0 down", "link set lan0 name spare0"])
+    wait_served(proxy, False)
+    gateway.ip("link", "set", "dev", "spare0", "xdpdrv", "obj", lan.folder / "pass.bpf.o", "sec", "xdp")
+    gateway.ip("link", "set", "spare0", "name", "lan0")
+    wait_until("the reason is told", lambda: [e for e in events(proxy, "failed") if "XDP program" in e["text"]])
+    assert not interface(proxy)["served"] and proxy.state() == "asleep"
+    before = len(events(proxy, "failed"))
+    gateway.ip("link", "set", "dev", "lan0", "xdpdrv", "off")
+    gateway.ip("link", "set", "lan0", "up")
+    wait_served(proxy, True)
+    wait_answered(segment)
+    assert before <= len(events(proxy, "failed")) <= before + 1, "it was tried without an end"
 
 
 @test("arping", "ndisc6")

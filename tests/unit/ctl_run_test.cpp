@@ -139,7 +139,7 @@ TEST_F(CtlRun, C13_TextIsForPeople) {
                                  "wake       tcp/22 and Magic Packet\n", "echo       ignore\n", "identity   host\n"})
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
     for (const char* line : {"interface  lan0 02:00:00:00:00:fe up, native\n",
-                             "interface  lan1 02:00:00:00:00:fd down, generic\n", "interface  lan2 not there\n"})
+                             "interface  lan1 02:00:00:00:00:fd down, generic\n", "interface  lan2 not there"})
         EXPECT_NE(text({"status"}).find(line), std::string::npos) << line;
     EXPECT_NE(text({"status"}).find("up for     1 min 1 s\n"), std::string::npos);
     EXPECT_NE(text({"capabilities"}).find("options   arp nd\n"), std::string::npos);

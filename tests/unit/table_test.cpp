@@ -1365,7 +1365,8 @@ TEST_F(Table, R24_ClaimsThatAreTenSecondsApartAreDefendedEachTime) {
     EXPECT_EQ(state(), HostState::asleep);
     claim(a1);
     now += 9s;
-    EXPECT_EQ(lines(claim(a1)).front(), "stop_answering 192.0.2.1") << "counted from the last claim";
+    EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1", "stage_waking", "send_magic"}))
+        << "counted from the last claim";
 }
 
 TEST_F(Table, R24_EachAddressIsDefendedForItself) {
@@ -1398,7 +1399,7 @@ TEST_F(Table, AnUnreachableHostsAddressIsLetGoAtTheFirstClaim) {
     to_unreachable();
     EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1"}));
     EXPECT_EQ(state(), HostState::unreachable);
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
 }
 
@@ -1481,7 +1482,7 @@ TEST_F(LetGo, IfTheHostDoesNotWakeTheAddressStaysLetGo) {
     now += 60s;
     tick();
     ASSERT_EQ(state(), HostState::unreachable);
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
     to_asleep_again();
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
@@ -1770,6 +1771,19 @@ TEST_F(Links, ArmingStartsAgainWhenTheLinkIsBack) {
     EXPECT_EQ(lines(tick()), (Lines{"forget", "notice sleep-abandoned"}));
 }
 
+TEST_F(Links, AWakeThatWasRequestedWhileArmingIsKeptToo) {
+    to_arming();
+    ASSERT_TRUE(table.request_wake("desk", now).has_value());
+    now += 3s;
+    tick();
+    lose();
+    expect_rest();
+    regain();
+    now += 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+}
+
 TEST_F(Links, ASleepRequestWithoutALinkWaitsForIt) {
     lose();
     EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{"watch"});
@@ -1868,7 +1882,8 @@ TEST_F(Links, R35_AWakeRequestWithoutALinkIsRefused) {
     refused("no link");
     EXPECT_EQ(state(), HostState::asleep);
     regain();
-    EXPECT_EQ(lines(table.request_wake("desk", now)), Lines{"send_magic"}) << "not answered for before it was looked for";
+    EXPECT_EQ(lines(table.request_wake("desk", now)), Lines{"send_magic"})
+        << "not answered for before it was looked for";
 }
 
 TEST_F(Links, ATriggerThatWasOnItsWayWakesWhenTheLinkIsBack) {
@@ -2015,6 +2030,8 @@ public:
     /// Without new events everything comes to rest: nobody is on the way between states, nothing is held.
     void settle() {
         quiet_ = true;
+        for (const SegmentId segment : std::set(lost_))
+            a_link_is_back(segment);
         for (int i = 0; i < 2000 && !testing::Test::HasFailure(); ++i) {
             if (!pending_.empty())
                 report_one();
@@ -2103,6 +2120,8 @@ private:
             a_claim();
         } else if (what < 64) {
             chance(80) ? junk() : a_router();
+        } else if (what < 69) {
+            a_link_changes();
         } else if (what < 82) {
             if (!pending_.empty())
                 report_one();
@@ -2111,6 +2130,39 @@ private:
         } else {
             advance(Duration(static_cast<std::int64_t>(roll(chance(20) ? 900 : 100)) * 1s));
         }
+    }
+
+    /// Links are seldom lost and soon back.
+    void a_link_changes() {
+        const auto segment = static_cast<SegmentId>(1 + roll(2));
+        if (!lost_.contains(segment) && chance(30)) {
+            lost_.insert(segment);
+            apply(table_.link_lost(segment));
+        } else {
+            a_link_is_back(segment);
+        }
+    }
+    void a_link_is_back(SegmentId segment) {
+        if (lost_.erase(segment) == 0)
+            return;
+        for (const auto& [id, kernel] : kernel_)
+            if (const Host& host = *table_.get(id);
+                host.segment == segment && (host.state == HostState::asleep || host.state == HostState::waking)) {
+                ++seen_["link back"];
+                resumed_[id] = now_;
+            }
+        apply(table_.link_back(segment, now_));
+    }
+    bool has_link(const Host& host) const { return !lost_.contains(host.segment); }
+    /// The host may be back: nobody answers for it.
+    bool is_looked_for(const Host& host) const {
+        return (host.state == HostState::asleep || host.state == HostState::waking) &&
+               (!has_link(host) || resumed_.contains(host.id));
+    }
+
+    bool is_just_resumed(HostId id) const {
+        const auto resumed = resumed_.find(id);
+        return resumed != resumed_.end() && resumed->second == now_;
     }
 
     /// A packet to an address that the kernel answers for: held by the trigger thread, reported some time later.
@@ -2144,10 +2196,11 @@ private:
         const auto found = kernel_.find(host.id);
         if (found == kernel_.end())
             return;
-        if (found->second.stage != Stage::arming && chance(60))
+        if (found->second.stage != Stage::arming && !resumed_.contains(host.id) && chance(60))
             return; // sleepers speak less than hosts that are falling asleep
         Kernel& kernel = found->second;
-        const auto sign = static_cast<pz_sign>(1 + roll(9));
+        // who is looked for answers, more often than not
+        const auto sign = resumed_.contains(host.id) && chance(70) ? PZ_SIGN_REPLY : static_cast<pz_sign>(1 + roll(9));
         last_seen_[host.id] = now_;
         Event event{host.id, kernel.generation, PZ_EVENT_RELEASE, sign, std::nullopt, false};
         if (chance(80))
@@ -2242,7 +2295,9 @@ private:
                            event.kind == PZ_EVENT_PROOF && event.sign == PZ_SIGN_REPLY;
         const HostState before = host != nullptr ? host->state : HostState::awake;
         const Ips answerable = host != nullptr ? served(*host) : Ips{};
-        const bool answers = (before == HostState::waking || before == HostState::unreachable) && event.address &&
+        const bool asked = before == HostState::waking || before == HostState::unreachable ||
+                           (before == HostState::asleep && resumed_.contains(event.host));
+        const bool answers = asked && host != nullptr && has_link(*host) && event.address &&
                              std::ranges::find(answerable, *event.address) != answerable.end();
         const Effects effects = table_.on_owner(event.host, event.generation, static_cast<pz_event_kind>(event.kind),
                                                 event.sign, event.address, now_);
@@ -2304,12 +2359,17 @@ private:
                     EXPECT_NE(std::ranges::find(host.awaited, ip), host.awaited.end()) << "nobody waits for it";
                 break;
             case HostState::asleep:
+                if (resumed_.contains(id)) {
+                    EXPECT_EQ(ips, served(host));
+                    ++seen_["looked for"];
+                    break;
+                }
                 ++seen_["base line"];
                 break; // below
             case HostState::waking:
                 ++seen_[host.awaited.empty() ? "probe for nobody" : "probe for a packet"];
                 EXPECT_EQ(ips, host.awaited.empty() ? Ips{served(host).front()} : host.awaited);
-                EXPECT_GE(now_ - kernel_.at(id).asked, 500ms) << "too early";
+                EXPECT_TRUE(now_ - kernel_.at(id).asked >= 500ms || is_just_resumed(id)) << "too early";
                 kernel_.at(id).asked = now_;
                 break;
             case HostState::unreachable:
@@ -2325,9 +2385,11 @@ private:
             const Host* const host = table_.get(effects[i].host);
             if (effects[i].kind != Kind::serve || host->state != HostState::asleep)
                 continue;
+            const bool falls_asleep = i > 0 && effects[i - 1].kind == Kind::edge && effects[i - 1].host == host->id;
             Lines expected;
-            for (const IpAddress& ip : served(*host))
-                expected.push_back("probe " + ip.to_string());
+            if (falls_asleep)
+                for (const IpAddress& ip : served(*host))
+                    expected.push_back("probe " + ip.to_string());
             expected.emplace_back("announce");
             Lines after;
             for (std::size_t j = i + 1; j < effects.size() && effects[j].host == host->id; ++j)
@@ -2349,6 +2411,13 @@ private:
         const Host* const host = table_.get(effect.host);
         const auto found = kernel_.find(effect.host);
         Kernel* const kernel = found == kernel_.end() ? nullptr : &found->second;
+        if (host != nullptr && !has_link(*host)) {
+            EXPECT_FALSE(effect.kind == Kind::announce || effect.kind == Kind::hand_back ||
+                         effect.kind == Kind::refresh || effect.kind == Kind::send_magic ||
+                         effect.kind == Kind::probe || effect.kind == Kind::deliver || effect.kind == Kind::defend)
+                << "sent to nobody";
+            EXPECT_NE(effect.kind, Kind::serve);
+        }
         switch (effect.kind) {
         case Kind::watch:
             ASSERT_NE(host, nullptr);
@@ -2367,6 +2436,11 @@ private:
             break;
         case Kind::serve: {
             ASSERT_NE(kernel, nullptr) << "not watched before";
+            if (const auto resumed = resumed_.find(effect.host); resumed != resumed_.end()) {
+                EXPECT_GE(now_ - resumed->second, 3s) << "answered for before it was looked for";
+                resumed_.erase(resumed);
+                kernel->answered.clear();
+            }
             ASSERT_TRUE(kernel->answered.empty());
             for (const IpAddress& ip : answered_addresses(*host))
                 kernel->answered.insert(ip);
@@ -2376,11 +2450,15 @@ private:
         case Kind::stage_waking:
             ASSERT_NE(kernel, nullptr);
             kernel->stage = Stage::waking;
-            kernel->asked = now_;
+            if (host->state != HostState::waking || host->since == now_) // else it is asked as before
+                kernel->asked = now_;
             break;
         case Kind::stage_unanswered:
             ASSERT_NE(kernel, nullptr);
-            EXPECT_EQ(kernel->stage, Stage::waking);
+            if (host->state != HostState::unreachable) {
+                ++seen_["link lost"];
+                EXPECT_FALSE(has_link(*host));
+            }
             kernel->stage = Stage::unanswered;
             break;
         case Kind::stop_answering:
@@ -2394,6 +2472,7 @@ private:
             if (kernel != nullptr && kernel->released)
                 released_.insert(kernel->generation);
             kernel_.erase(effect.host);
+            resumed_.erase(effect.host);
             break;
         case Kind::announce:
         case Kind::refresh:
@@ -2421,7 +2500,7 @@ private:
         case Kind::probe:
             ASSERT_NE(kernel, nullptr) << "nobody listens for the reply";
             ASSERT_TRUE(effect.address.has_value());
-            EXPECT_EQ(kernel->stage == Stage::asleep, host->state == HostState::asleep)
+            EXPECT_EQ(kernel->stage == Stage::asleep, host->state == HostState::asleep && !is_looked_for(*host))
                 << "the reply would be taken for another";
             EXPECT_EQ(kernel->answered.contains(*effect.address),
                       host->state != HostState::awake && !is_let_go(*host, *effect.address));
@@ -2445,7 +2524,11 @@ private:
             ++seen_[std::string(word(effect.notice))];
             break;
         case Kind::edge:
+            if (effect.to != HostState::waking)
+                resumed_.erase(effect.host);
             EXPECT_EQ(told_[effect.host], effect.from);
+            if (effect.to == HostState::waking && kernel != nullptr)
+                kernel->asked = now_;
             EXPECT_NE(effect.from, effect.to);
             EXPECT_FALSE(effect.text.empty());
             told_[effect.host] = effect.to;
@@ -2487,14 +2570,15 @@ private:
                 EXPECT_TRUE(kernel.answered.empty());
                 break;
             case HostState::asleep:
-                EXPECT_EQ(kernel.stage, Stage::asleep);
+                EXPECT_EQ(kernel.stage, is_looked_for(host) ? Stage::unanswered : Stage::asleep);
                 EXPECT_EQ(kernel.answered, answerable);
                 EXPECT_TRUE(host.awaited.empty());
                 break;
             case HostState::waking:
-                EXPECT_EQ(kernel.stage, Stage::waking);
+                EXPECT_EQ(kernel.stage, is_looked_for(host) ? Stage::unanswered : Stage::waking);
                 EXPECT_EQ(kernel.answered, answerable);
-                EXPECT_TRUE(served(host).empty() || now_ - kernel.asked < 500ms) << "not asked in time";
+                EXPECT_TRUE(served(host).empty() || !has_link(host) || now_ - kernel.asked < 500ms)
+                    << "not asked in time";
                 break;
             case HostState::unreachable:
                 EXPECT_EQ(kernel.stage, Stage::unanswered);
@@ -2542,6 +2626,8 @@ private:
     std::map<HostId, Kernel> kernel_;
     std::map<HostId, HostState> told_; // by the edges so far
     std::set<std::uint32_t> released_; // generations that the kernel released and then forgot
+    std::set<SegmentId> lost_; // segments without a link
+    std::map<HostId, Instant> resumed_; // looked for since
     std::set<std::uint32_t> chatty_; // generations in which the owner never falls silent
     std::set<std::uint32_t> nic_answers_; // generations in which the NIC answers by itself
     std::map<HostId, Instant> last_seen_;
@@ -2595,6 +2681,10 @@ TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
                              "probe for a packet",
                              "probe for who looks for it",
                              "reply while unreachable",
+                             "link lost",
+                             "link back",
+                             "looked for",
+                             "reply while asleep",
                              "reply while waking",
                              "idle reply while waking",
                              "idle reply while asleep",

@@ -713,9 +713,12 @@ void Daemon::update_port(Port& port, const Link& link) {
 }
 
 void Daemon::begin_service(Port& port, const Link& link) {
+    if (link == port.refused)
+        return; // each attempt is a change of the interface too, in what does not matter here
     auto attached = check_servable(link);
     if (attached)
         attached = segments_->attach(port, link);
+    port.refused = attached ? Link{} : link;
     if (!attached)
         return record_failure(fmt::format("{} is back and not served: {}", link.name, attached.error().message),
                               link.name);
@@ -733,6 +736,11 @@ void Daemon::begin_service(Port& port, const Link& link) {
 
 void Daemon::end_service(Port& port, const std::string& name, const std::string& why) {
     segments_->detach(port, name);
+    // a plan would keep the socket, and with it what the interface was told to accept
+    for (const auto& host_name : table_.names())
+        if (const Host& host = *table_.find(host_name);
+            plans_.get(host.id) && segments_->find(host.segment)->port == &port)
+            plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation, .magic = {}}));
     lose_link(port, fmt::format("{}; its hosts wait for an interface of the name {}", why, port.link.name));
 }
 

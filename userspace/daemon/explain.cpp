@@ -147,8 +147,8 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 9> names{"",         "trigger",     "release",  "proof",
-                                                    "conflict", "nic-answers", "non-wake", "second-proxy", "router"};
+    constexpr std::array<std::string_view, 9> names{
+        "", "trigger", "release", "proof", "conflict", "nic-answers", "non-wake", "second-proxy", "router"};
     return names.at(kind);
 }
 

@@ -23,6 +23,7 @@ struct Port {
     fastpath::XdpMode mode = fastpath::XdpMode::native;
     bool tags_visible = false; // rx-vlan-offload is off, so XDP sees the outer tag
     bool restore_offload = false;
+    Link refused; // could not be served as it was then; looked at again when it has changed
 };
 
 /// An {interface, VLAN} pair in use.

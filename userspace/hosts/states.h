@@ -27,10 +27,9 @@ enum class StateEvent : std::uint8_t {
     conflict,    // another node goes on using an address of the host
     no_wake,     // no sign of life in the time that it has
 };
-inline constexpr std::array state_event_names{"sleep request", "release request", "wake request",
-                                              "sign of life",  "silence",         "no silence",
-                                              "trigger",       "renewal",         "conflict",
-                                              "no wake"};
+inline constexpr std::array state_event_names{"sleep request", "release request", "wake request", "sign of life",
+                                              "silence",       "no silence",      "trigger",      "renewal",
+                                              "conflict",      "no wake"};
 
 struct Edge {
     HostState from;

@@ -75,10 +75,12 @@ void enter(Host& host, StateEvent event, std::string reason, Instant now, Effect
 /// Marks the addresses whose validity has ended; returns those that were not marked before.
 std::vector<IpAddress> expire(Host& host, Instant now) {
     std::vector<IpAddress> fresh;
-    for (std::size_t i = 0; i < host.valid_until.size(); i++)
-        if (const IpAddress& ip = host.config.addresses[i].ip;
-            host.valid_until[i] && *host.valid_until[i] <= now && !contains(host.expired, ip))
+    for (std::size_t i = 0; i < host.valid_until.size(); i++) {
+        const IpAddress& ip = host.config.addresses[i].ip;
+        const auto& until = host.valid_until[i];
+        if (until && *until <= now && !contains(host.expired, ip))
             fresh.push_back(ip);
+    }
     host.expired.insert(host.expired.end(), fresh.begin(), fresh.end());
     return fresh;
 }
@@ -522,7 +524,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
 Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant now) {
     Effects effects;
     Host* const host = current(id, generation);
-    if (host == nullptr || host->state != HostState::unreachable || now < host->next_magic)
+    if (host == nullptr || host->state != HostState::unreachable || !has_link(*host) || now < host->next_magic)
         return effects;
     add(effects, Kind::send_magic, *host);
     probe_served(*host, effects);
@@ -563,7 +565,7 @@ void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::o
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
     const bool in_care = host.state != HostState::awake && host.state != HostState::arming;
     if (!in_care || host.resumes || // nobody knows yet whether it is there to settle it itself
-         !is_served(host, address) || contains(host.let_go, address))
+        !is_served(host, address) || contains(host.let_go, address))
         return Defence::none;
     if (host.state == HostState::unreachable)
         return Defence::let_go; // nobody is there to settle it
@@ -760,7 +762,10 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             if (now >= *host.resumes) {
                 host.resumes.reset();
                 add(effects, Kind::serve, host);
-                announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
+                if (host.wake_wanted)
+                    start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
+                else
+                    announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
             } else if (now >= host.next_probe) {
                 probe_served(host, effects);
                 host.next_probe = now + timers.waking_probe;

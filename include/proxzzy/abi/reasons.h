@@ -55,7 +55,7 @@
 	X(CONFLICT, "conflict", "another node claims a sleeper's address")                                             \
 	X(NO_ROOM, "no-room", "an answer was due, but the frame could not be resized: passed")                         \
 	X(UNANSWERED, "unanswered",                                                                                    \
-	  "for a host that did not wake, or was out of sight: it is looked for and not answered for")                                   \
+	  "for a host that did not wake, or was out of sight: it is looked for and not answered for")                  \
 	X(OWN_FRAME, "own-frame", "what this gateway sent in the host's name came back: not the host")                 \
 	X(SECOND_PROXY, "second-proxy", "another gateway stands in for the host too: not the host")
 
