@@ -123,7 +123,7 @@ PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const
 }
 
 /* The frame's first `length` bytes to `to`, which has room for `room`.  The tests stand apart, or clang makes one of
- * them that bounds a difference and not `length`; kernels before 6.13 refuse that, and before 6.8 `length != 0`. */
+ * them that bounds a difference and not `length`, which 6.1 and 6.12 refuse; and 6.1 does not see `length != 0`. */
 PZ_INLINE int pz_capture(struct xdp_md *ctx, void *to, __u64 length, const __u64 room)
 {
 	asm volatile("" : "+r"(length));

@@ -105,6 +105,10 @@ PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at,
 	magic->found = 1;
 	magic->host = owner->host;
 	magic->reason = PZ_REASON_TRIGGER_MAGIC;
+	if (policy->stage == PZ_STAGE_UNANSWERED && !pz_is_released(live, owner->host, policy->generation)) {
+		magic->reason = PZ_REASON_UNANSWERED;
+		return;
+	}
 	if (policy->stage != PZ_STAGE_ASLEEP || pz_is_released(live, owner->host, policy->generation)) {
 		magic->reason = PZ_REASON_MAGIC_REPEATS;
 		return;
@@ -142,7 +146,7 @@ PZ_GLOBAL int pz_find_magic(struct xdp_md *ctx, __u32 start, __u32 end)
 /* Does the record wake for this protocol and port?  `port` in host order. */
 PZ_INLINE int pz_wakes_for(const struct pz_packet *p, __u8 protocol, __u16 port)
 {
-	__u32 host = p->host; /* on the stack: kernels before 6.4 take no key from a global function's argument */
+	__u32 host = p->host; /* on the stack: 6.1 takes no key from a global function's argument */
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
 	const struct pz_rule *rule;
 	int i;
@@ -214,6 +218,8 @@ PZ_INLINE int pz_wake_udp(struct xdp_md *ctx, struct pz_packet *p)
 	}
 	if (magic.found)
 		p->host = magic.host;
+	if (magic.found && magic.reason == PZ_REASON_UNANSWERED)
+		return pz_pass(p, magic.reason);
 	if (magic.found && magic.reason != PZ_REASON_TRIGGER_MAGIC)
 		return pz_ignore(p, magic.reason);
 	if (magic.found)

@@ -1091,7 +1091,7 @@ TEST_F(Table, AnUnreachableHostIsWokenAgainOnRequest) {
     ASSERT_EQ(state(), HostState::unreachable);
     EXPECT_EQ(table.next_deadline(), std::nullopt);
     EXPECT_EQ(table.in_care(), 1U);
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
     EXPECT_EQ(state(), HostState::waking);
     EXPECT_EQ(desk().wakes, 2U);
     EXPECT_EQ(run_until(68s), with_probes({"64 send_magic", "66 send_magic"}, 63500ms, 68s, {a1}))
@@ -1230,6 +1230,19 @@ TEST_F(Table, AHostThatFallsAsleepWithItsAddressAboutToEndIsWokenAfterTheBaseLin
     EXPECT_EQ(table.next_deadline(), start + 94s);
     run_until(94s);
     EXPECT_EQ(state(), HostState::waking);
+}
+
+TEST_F(Table, R41_AnExtensionOfOneAddressIsNoReasonToWakeForAnotherAgain) {
+    const IpAddress prefix = IpAddress::parse("2001:db8::").value();
+    table.set(config("desk", 1, {{a1, false, 400s}, {a6, false, 4h}}), lan, true, now).value();
+    to_asleep();
+    run_until(300s);
+    ASSERT_EQ(state(), HostState::waking);
+    release(PZ_SIGN_IP, a1);
+    table.on_prefix(lan, prefix, 5h, now);
+    to_asleep();
+    run_until(399s);
+    EXPECT_EQ(state(), HostState::asleep) << "it was woken for this address before";
 }
 
 // ---- router advertisements -----------------------------------------------------------------------------------------
@@ -1399,7 +1412,7 @@ TEST_F(Table, AnUnreachableHostsAddressIsLetGoAtTheFirstClaim) {
     to_unreachable();
     EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1"}));
     EXPECT_EQ(state(), HostState::unreachable);
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
 }
 
@@ -1482,7 +1495,7 @@ TEST_F(LetGo, IfTheHostDoesNotWakeTheAddressStaysLetGo) {
     now += 60s;
     tick();
     ASSERT_EQ(state(), HostState::unreachable);
-    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"serve", "stage_waking", "send_magic"}));
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
     to_asleep_again();
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
@@ -1963,6 +1976,29 @@ TEST_F(Links, AHandBackWaitsForTheLink) {
     EXPECT_EQ(table.get(id)->state, HostState::awake);
 }
 
+TEST_F(Table, AHandBackIsOwedUntilTheHostSleepsAgain) {
+    HostConfig proxied = desk().config;
+    proxied.identity = Identity::proxy;
+    ASSERT_TRUE(table.set(proxied, lan, true, now).has_value());
+    const Lines all{"hand_back 192.0.2.1", "hand_back 192.0.2.2", "hand_back 2001:db8::1"};
+    for (const bool returned : {false, true}) {
+        to_waking();
+        if (returned)
+            release(PZ_SIGN_DHCP);
+        to_arming(); // and then it goes on talking
+        EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE, a1)), Lines{"forget"});
+        const Instant awake = now;
+        EXPECT_EQ(table.next_deadline(), awake + 8s);
+        now += 8s;
+        EXPECT_EQ(lines(tick()), all) << returned;
+    }
+    to_waking();
+    release(PZ_SIGN_DHCP);
+    to_asleep();
+    release(PZ_SIGN_DHCP);
+    EXPECT_EQ(table.next_deadline(), now + 8s) << "of this return alone";
+}
+
 TEST_F(Links, AHostThatIsConfiguredOnANetworkWithoutALinkWaitsToo) {
     table.link_lost(lan + 1);
     add(config("new", 2, {{a1}}), lan + 1);
@@ -2439,8 +2475,9 @@ private:
             if (const auto resumed = resumed_.find(effect.host); resumed != resumed_.end()) {
                 EXPECT_GE(now_ - resumed->second, 3s) << "answered for before it was looked for";
                 resumed_.erase(resumed);
-                kernel->answered.clear();
             }
+            if (kernel->stage == Stage::unanswered)
+                kernel->answered.clear();
             ASSERT_TRUE(kernel->answered.empty());
             for (const IpAddress& ip : answered_addresses(*host))
                 kernel->answered.insert(ip);

@@ -1057,8 +1057,8 @@ void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress
 
 void Daemon::hand_back_all(const Host& host) {
     const Segment* segment = segments_->find(host.segment);
-    if (segment == nullptr || host.identity == Identity::host || host.state == HostState::awake ||
-        host.state == HostState::arming)
+    const bool is_owed = host.hand_back || (host.state != HostState::awake && host.state != HostState::arming);
+    if (segment == nullptr || !has_link(*segment->port) || host.identity == Identity::host || !is_owed)
         return;
     for (const auto& address : answered_addresses(host))
         hand_back(host, *segment, address);

@@ -96,7 +96,7 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
     if (host.state == HostState::awake)
         return fmt::format("delivers what is held for {}, if anything", name);
     const auto address = event_address(event);
-    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable;
+    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable || host.resumes;
     if (reply && (!asked || !address || !is_served(host, *address)))
         return fmt::format("nothing: {} is {}, and its reply proves nothing", name, to_string(host.state));
     return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
@@ -135,7 +135,7 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
     case PZ_EVENT_CONFLICT:
         return after_conflict(event, *host, table, now);
     case PZ_EVENT_NON_WAKE:
-        if (event.reason == PZ_REASON_UNANSWERED)
+        if (event.reason == PZ_REASON_UNANSWERED && host->state == HostState::unreachable)
             return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
         return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
                            host->config.name);

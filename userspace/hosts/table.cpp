@@ -85,6 +85,11 @@ std::vector<IpAddress> expire(Host& host, Instant now) {
     return fresh;
 }
 
+/// When an address that is valid until then is to be renewed.
+Instant renew_at(const Host& host, Instant until, const Timers& timers) {
+    return until - std::min(timers.renew_ahead, Duration(until - host.configured) / 4);
+}
+
 /// The first address that its host has to be woken for, and when.  Temporary ones end, and their host makes others.
 std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Timers& timers) {
     std::optional<std::pair<Instant, IpAddress>> first;
@@ -96,8 +101,7 @@ std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Tim
         if (!until || address.temporary || contains(host.expired, address.ip) || contains(host.let_go, address.ip))
             continue;
         // not before its NIC was asked whether it answers by itself
-        const Instant at = std::max(*until - std::min(timers.renew_ahead, Duration(*until - host.configured) / 4),
-                                    host.since + timers.base_line);
+        const Instant at = std::max(renew_at(host, *until, timers), host.since + timers.base_line);
         if (at < *until && (!first || at < first->first))
             first.emplace(at, address.ip);
     }
@@ -195,6 +199,14 @@ void drop_overdue(Host& host, Effects& effects) {
     for (const IpAddress& ip : host.awaited)
         add(effects, Kind::drop_held, host, ip);
     host.awaited.clear();
+}
+
+/// From arming: the owner goes on speaking for itself.
+void stay_awake(Host& host, const Timers& timers, StateEvent event, std::string reason, Instant now, Effects& effects) {
+    enter(host, event, std::move(reason), now, effects);
+    add(effects, Kind::forget, host);
+    if (host.hand_back)
+        host.hand_back = now + timers.hand_back;
 }
 
 /// From asleep, waking or unreachable: the owner speaks for itself again.
@@ -369,7 +381,8 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
     }
     host.proven.clear();
     host.claims.clear();
-    host.hand_back.reset();
+    if (host.identity == Identity::proxy && (host.state == HostState::waking || host.state == HostState::unreachable))
+        host.hand_back = now; // neighbours know our MAC: owed if the host does not fall asleep
     host.wake_wanted = false;
     for (const IpAddress& ip : expire(host, now))
         add_expiry_notice(effects, host, ip);
@@ -389,8 +402,7 @@ Result<Effects> PresenceTable::request_release(std::string_view name, Instant no
     case HostState::awake:
         return effects;
     case HostState::arming:
-        enter(host, StateEvent::release_request, "release requested", now, effects);
-        add(effects, Kind::forget, host);
+        stay_awake(host, options_.timers, StateEvent::release_request, "release requested", now, effects);
         break;
     case HostState::asleep:
     case HostState::waking:
@@ -422,6 +434,8 @@ Result<Effects> PresenceTable::request_wake(std::string_view name, Instant now) 
         add(effects, Kind::send_magic, host);
         break;
     case HostState::unreachable:
+        add(effects, Kind::serve, host); // anew: the gateway's MAC may be another one now
+        [[fallthrough]];
     case HostState::asleep:
         start_waking(host, options_.timers, false, StateEvent::wake_request, "wake requested", now, effects);
         break;
@@ -501,8 +515,8 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     case HostState::arming:
         if (kind != PZ_EVENT_RELEASE)
             return effects;
-        enter(*host, StateEvent::sign_of_life, fmt::format("sign of life: {}", name_of(sign)), now, effects);
-        add(effects, Kind::forget, *host);
+        stay_awake(*host, options_.timers, StateEvent::sign_of_life, fmt::format("sign of life: {}", name_of(sign)),
+                   now, effects);
         break;
     case HostState::waking:
         if (alive)
@@ -555,8 +569,8 @@ void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::o
             extended = std::min(extended.value_or(limit), std::max(limit, *until));
         if (extended == until)
             continue;
-        if (!extended || *extended > *until)
-            host.woken_to_renew = false;
+        if (renew_at(host, *until, options_.timers) <= now && (!extended || *extended > *until))
+            host.woken_to_renew = false; // it may have been woken for this one
         until = extended;
         schedule(host);
     }
@@ -745,13 +759,13 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             for (const IpAddress& ip : host.let_go)
                 reason += fmt::format("; {} is not answered for, another node used it", ip.to_string());
             enter(host, StateEvent::silence, std::move(reason), now, effects);
+            host.hand_back.reset();
             add(effects, Kind::serve, host);
             // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
             probe_served(host, effects);
             announce(host, timers, 1, timers.announce_interval, now, effects);
         } else if (now >= host.state_deadline) {
-            enter(host, StateEvent::no_silence, "sleep abandoned", now, effects);
-            add(effects, Kind::forget, host);
+            stay_awake(host, timers, StateEvent::no_silence, "sleep abandoned", now, effects);
             add_notice(effects, host, Effect::Notice::sleep_abandoned,
                        fmt::format("the host was never silent for {} s within {} s", in_seconds(timers.arming_silence),
                                    in_seconds(timers.arming_limit)));

@@ -132,7 +132,8 @@ struct Host {
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
     std::vector<IpAddress> proven; // addresses that the owner used since its release
-    std::optional<Instant> hand_back; // awake: when the addresses not proven by then are handed back
+    /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
+    std::optional<Instant> hand_back;
     std::vector<IpAddress> expired; // no longer answered for
     std::map<IpAddress, Instant> claims; // asleep, waking: when another node last claimed the address
     /// Not answered for, since another node uses them, until the owner is seen to do so; they are asked for as before.
