@@ -1797,6 +1797,17 @@ TEST_F(Links, AWakeThatWasRequestedWhileArmingIsKeptToo) {
     EXPECT_EQ(state(), HostState::waking);
 }
 
+TEST_F(Links, R41_ARenewalThatFellDueWithoutALinkIsMadeWhenTheHostIsServedAgain) {
+    table.set(config("desk", 1, {{a1, false, 400s}}), lan, true, now).value();
+    to_asleep();
+    lose();
+    now = start + 310s;
+    regain();
+    now += 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(desk().since_reason, "192.0.2.1 is to be renewed");
+}
+
 TEST_F(Links, ASleepRequestWithoutALinkWaitsForIt) {
     lose();
     EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{"watch"});

@@ -130,6 +130,21 @@ void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent 
         add(effects, Kind::send_magic, host);
 }
 
+/// Asleep: somebody wanted it woken before it slept, or one of its addresses is to be renewed.  False: not now.
+bool wake_if_due(Host& host, const Timers& timers, Instant now, Effects& effects) {
+    if (host.wake_wanted && now >= host.since + timers.base_line) {
+        start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
+        return true;
+    }
+    const auto due = renewal(host, timers);
+    if (!due || now < due->first)
+        return false;
+    host.woken_to_renew = true;
+    start_waking(host, timers, false, StateEvent::renewal, fmt::format("{} is to be renewed", due->second.to_string()),
+                 now, effects);
+    return true;
+}
+
 /// The rest of the awaited addresses is asked for, or there is nothing left to do in the kernel.
 void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& effects) {
     if (host.awaited.empty()) {
@@ -772,24 +787,18 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         break;
     case HostState::asleep:
-        if (host.resumes) {
-            if (now >= *host.resumes) {
-                host.resumes.reset();
-                add(effects, Kind::serve, host);
-                if (host.wake_wanted)
-                    start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
-                else
-                    announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
-            } else if (now >= host.next_probe) {
+        if (host.resumes && now < *host.resumes) {
+            if (now >= host.next_probe) {
                 probe_served(host, effects);
                 host.next_probe = now + timers.waking_probe;
             }
-        } else if (host.wake_wanted && now >= host.since + timers.base_line) {
-            start_waking(host, timers, false, StateEvent::wake_request, "wake requested", now, effects);
-        } else if (const auto due = renewal(host, timers); due && now >= due->first) {
-            host.woken_to_renew = true;
-            start_waking(host, timers, false, StateEvent::renewal,
-                         fmt::format("{} is to be renewed", due->second.to_string()), now, effects);
+        } else if (host.resumes) {
+            host.resumes.reset();
+            add(effects, Kind::serve, host);
+            if (!wake_if_due(host, timers, now, effects))
+                announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
+        } else if (wake_if_due(host, timers, now, effects)) {
+            break;
         } else if (host.announcements_left > 0 && now >= host.next_announce) {
             announce(host, timers, host.announcements_left - 1, host.announce_interval, now, effects);
         } else if (now >= host.next_refresh) {
