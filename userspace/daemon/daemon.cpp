@@ -115,6 +115,12 @@ control::Wake wake_of(const control::Event& event, const Cause& cause) {
             .frame_length = cause.frame_length};
 }
 
+/// Says to everybody that `address` is at `mac`; `override_flag` counts for IPv6.
+Bytes claim_of(const IpAddress& address, const MacAddress& mac, bool override_flag, TagStack tags) {
+    return address.is_v4() ? build_arp_announcement(mac, address, tags)
+                           : build_unsolicited_na(mac, mac, address, override_flag, tags);
+}
+
 std::uint64_t milliseconds(Duration duration) {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
@@ -722,12 +728,9 @@ void Daemon::begin_service(Port& port, const Link& link) {
     if (!attached)
         return record_failure(fmt::format("{} is back and not served: {}", link.name, attached.error().message),
                               link.name);
-    for (const auto& [join, hosts] : joins_)
-        if (join.first == &port)
-            if (auto joined = port.socket->join(join.second); !joined)
-                record_failure(
-                    fmt::format("frames to {} may not arrive: {}", join.second.to_string(), joined.error().message),
-                    link.name);
+    for (const auto& [joined, hosts] : joins_)
+        if (joined.first == &port)
+            join(port, joined.second);
     record_port(control::EventKind::interface, port,
                 fmt::format("XDP in {} mode, {}", to_string(port.mode), link.mac.to_string()));
     if (link.up)
@@ -936,15 +939,19 @@ std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& seg
     return frames;
 }
 
+void Daemon::join(const Port& port, const MacAddress& mac) {
+    if (auto joined = port.socket->join(mac); !joined)
+        record_failure(fmt::format("frames to {} may not arrive: {}", mac.to_string(), joined.error().message),
+                       port.link.name);
+}
+
 void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) {
     const Port* port = segment.port;
     Seen& seen = seen_[host];
     if (std::ranges::find(seen.accepted, mac) != seen.accepted.end())
         return;
     if (joins_[{port, mac}]++ == 0 && port->socket)
-        if (auto joined = port->socket->join(mac); !joined)
-            record_failure(fmt::format("frames to {} may not arrive: {}", mac.to_string(), joined.error().message),
-                           port->link.name);
+        join(*port, mac);
     seen.joined_on = port;
     seen.accepted.push_back(mac);
 }
@@ -1011,11 +1018,7 @@ MacAddress Daemon::answer_mac(const Host& host, const Segment& segment) const {
 void Daemon::announce(const Host& host, const Segment& segment, bool once) {
     const MacAddress mac = answer_mac(host, segment);
     for (const auto& address : answered_addresses(host)) {
-        send_in_name(segment,
-                     address.is_v4()
-                         ? build_arp_announcement(mac, address, segment.tags)
-                         : build_unsolicited_na(mac, mac, address, host.identity == Identity::host, segment.tags),
-                     "announcement");
+        send_in_name(segment, claim_of(address, mac, host.identity == Identity::host, segment.tags), "announcement");
         if (once) // one frame is enough for a switch to learn from
             return;
     }
@@ -1038,11 +1041,7 @@ void Daemon::report_groups(const Host& host, const Segment& segment) {
 }
 
 void Daemon::defend(const Host& host, const Segment& segment, const IpAddress& address) {
-    const MacAddress mac = answer_mac(host, segment);
-    send_in_name(segment,
-                 address.is_v4() ? build_arp_announcement(mac, address, segment.tags)
-                                 : build_unsolicited_na(mac, mac, address, true, segment.tags),
-                 "defence");
+    send_in_name(segment, claim_of(address, answer_mac(host, segment), true, segment.tags), "defence");
 }
 
 void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress& address) {

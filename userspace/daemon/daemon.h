@@ -142,6 +142,8 @@ private:
     void send(const Segment& segment, ByteView frame, std::string_view what);
     /// ARP or an NA in the name of a host: with our mark, so that nobody takes it for the host's.
     void send_in_name(const Segment& segment, Bytes frame, std::string_view what);
+    /// The port's interface is there.
+    void join(const Port& port, const MacAddress& mac);
     void accept(const Segment& segment, HostId host, const MacAddress& mac);
 
     boost::asio::io_context& loop_;

@@ -113,17 +113,22 @@ void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) 
                fmt::format("{} is past its validity and no longer answered", ip.to_string()));
 }
 
+/// The back-off, the probes and the time limit of a wake begin.
+void start_wake_timers(Host& host, const Timers& timers, Instant now) {
+    host.state_deadline = now + timers.wake_limit;
+    host.magic_retry = timers.magic_first_retry;
+    host.next_magic = now + host.magic_retry;
+    host.next_probe = now + timers.waking_probe;
+}
+
 void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent event, std::string reason, Instant now,
                   Effects& effects) {
     enter(host, event, std::move(reason), now, effects);
     host.wake_wanted = false;
     ++host.wakes;
     host.triggered = now;
-    host.state_deadline = now + timers.wake_limit;
+    start_wake_timers(host, timers, now);
     host.held_until = host.state_deadline;
-    host.magic_retry = timers.magic_first_retry;
-    host.next_magic = now + host.magic_retry;
-    host.next_probe = now + timers.waking_probe;
     if (!host.resumes)
         add(effects, Kind::stage_waking, host);
     if (!magic_sent)
@@ -145,19 +150,24 @@ bool wake_if_due(Host& host, const Timers& timers, Instant now, Effects& effects
     return true;
 }
 
+/// Asks for the addresses that packets wait for.
+void probe_awaited(const Host& host, Effects& effects) {
+    for (const IpAddress& ip : host.awaited)
+        add(effects, Kind::probe, host, ip);
+}
+
 /// The rest of the awaited addresses is asked for, or there is nothing left to do in the kernel.
 void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& effects) {
     if (host.awaited.empty()) {
         add(effects, Kind::forget, host);
         return;
     }
-    for (const IpAddress& ip : host.awaited)
-        add(effects, Kind::probe, host, ip);
+    probe_awaited(host, effects);
     host.state_deadline = now + timers.address_limit;
     host.next_probe = now + timers.probe_interval;
 }
 
-/// Asks for every address that is answered for.
+/// Asks for every address that has not expired: also for those that were let go, which may be the only ones.
 void probe_served(const Host& host, Effects& effects) {
     for (const HostAddress& address : host.config.addresses)
         if (!contains(host.expired, address.ip))
@@ -175,8 +185,7 @@ void announce(Host& host, const Timers& timers, int count, Duration interval, In
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
 void probe_waking(const Host& host, Effects& effects) {
-    for (const IpAddress& ip : host.awaited)
-        add(effects, Kind::probe, host, ip);
+    probe_awaited(host, effects);
     if (!host.awaited.empty())
         return;
     for (const HostAddress& address : host.config.addresses)
@@ -690,8 +699,7 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
         if (host.hand_back)
             host.hand_back = now + timers.hand_back;
         if (is_returning(host)) {
-            for (const IpAddress& ip : host.awaited)
-                add(effects, Kind::probe, host, ip);
+            probe_awaited(host, effects);
             host.next_probe = now + timers.probe_interval;
         }
         break;
@@ -707,10 +715,7 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
     case HostState::waking:
         add(effects, Kind::send_magic, host);
         probe_waking(host, effects);
-        host.magic_retry = timers.magic_first_retry;
-        host.next_magic = now + host.magic_retry;
-        host.next_probe = now + timers.waking_probe;
-        host.state_deadline = now + timers.wake_limit;
+        start_wake_timers(host, timers, now);
         host.resumes = now + timers.resume_silence;
         break;
     case HostState::unreachable:
@@ -762,8 +767,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         if (now >= host.state_deadline) {
             give_up_return(host, timers, effects);
         } else if (now >= host.next_probe) {
-            for (const IpAddress& ip : host.awaited)
-                add(effects, Kind::probe, host, ip);
+            probe_awaited(host, effects);
             host.next_probe = now + timers.probe_interval;
         }
         break;
