@@ -44,6 +44,18 @@ def sleeper(lan, *options, daemon=()):
     return proxy
 
 
+def sleeper_in_each(lan):
+    """A daemon, and the host of each segment asleep in its care, as "host0", "host1", ..."""
+    proxy = lan.proxy()
+    for i, segment in enumerate(lan.segments):
+        proxy.add(segment.host, f"host{i}")
+        proxy.ctl("host", "sleep", f"host{i}")
+        segment.host.suspend()
+    for i in range(len(lan.segments)):
+        proxy.wait_state("asleep", f"host{i}", 15)
+    return proxy
+
+
 def assert_slept(lan, proxy, since=0.0, name="sleeper"):
     """The host slept through everything since `since`, and the proxy still stands in for it."""
     assert not lan.host.awake, "the host woke up"

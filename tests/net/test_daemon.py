@@ -4,7 +4,7 @@
 import os
 import signal
 
-from case import arp_replies, assert_keeps_addresses, connect_and_check, sleeper, test
+from case import arp_replies, assert_keeps_addresses, connect_and_check, sleeper, sleeper_in_each, test
 from frames import arp_request
 from lan import wait_until
 from netns import run
@@ -166,13 +166,8 @@ def without_privilege_the_daemon_says_so(lan):
 
 @test("arping", segments=2)
 def several_interfaces_are_served_each_for_itself(lan):
-    proxy = lan.proxy()
-    for i, segment in enumerate(lan.segments):
-        proxy.add(segment.host, f"host{i}")
-        proxy.ctl("host", "sleep", f"host{i}")
-        segment.host.suspend()
-    for i, segment in enumerate(lan.segments):
-        proxy.wait_state("asleep", f"host{i}", 15)
+    proxy = sleeper_in_each(lan)
+    for segment in lan.segments:
         done = segment.client.run("arping", "-c", "1", "-I", "eth0", segment.host.ip4)
         assert segment.host.mac.upper() in done.stdout
     first, second = lan.segments

@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 
-from case import advertisements, arp_replies, assert_slept, connect_and_check, sleeper, test
+from case import advertisements, arp_replies, assert_slept, connect_and_check, sleeper, sleeper_in_each, test
 from frames import ETH_ARP, TCP_SYN, arp, arp_request, ethernet, packet, tcp
 from lan import wait_until
 from proxy import Refused
@@ -62,17 +62,6 @@ def probes(segment):
         f.arp[4] == segment.host.ip4 and f.arp[2] == segment.gateway.ip4
 
 
-def both_asleep(lan):
-    proxy = lan.proxy()
-    for i, segment in enumerate(lan.segments):
-        proxy.add(segment.host, f"host{i}")
-        proxy.ctl("host", "sleep", f"host{i}")
-        segment.host.suspend()
-    for i in range(len(lan.segments)):
-        proxy.wait_state("asleep", f"host{i}", 15)
-    return proxy
-
-
 def assert_untouched(proxy, segment, name):
     """This other network's host is answered for, without a moment of another state."""
     done = segment.client.run("arping", "-c", "2", "-w", "5", "-I", "eth0", segment.host.ip4)
@@ -98,7 +87,7 @@ def has_xdp(namespace, name):
 
 @test("arping", segments=2)
 def R2_R33_R34_a_lost_link_stops_its_own_network_alone_and_wakes_nobody(lan):
-    proxy = both_asleep(lan)
+    proxy = sleeper_in_each(lan)
     first, second = lan.segments
     since = time.monotonic()
     unplug(proxy, first)
@@ -259,7 +248,7 @@ def R2_an_interface_without_a_link_at_the_start_is_served_when_it_has_one(lan):
 
 @test("arping", segments=2)
 def R33_an_interface_that_is_deleted_and_made_anew_is_served_again(lan):
-    proxy = both_asleep(lan)
+    proxy = sleeper_in_each(lan)
     first, second = lan.segments
     before = memberships(lan)
     assert first.host.mac in before
@@ -382,7 +371,7 @@ def a_host_whose_vlan_segment_was_on_an_interface_that_came_back_is_answered_wit
 @test(segments=2)
 def a_link_that_flaps_while_packets_wake_its_host_loses_nothing_else(lan):
     """Wake plans hold the sockets of interfaces that end: for the sanitizers."""
-    proxy = both_asleep(lan)
+    proxy = sleeper_in_each(lan)
     first, second = lan.segments
     raw = first.client.packet_socket()
     for round_ in range(5):

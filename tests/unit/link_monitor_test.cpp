@@ -2,33 +2,28 @@
 // Changes of real interfaces in a network namespace, where that is allowed.
 #include "net/link_monitor.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <string>
 
 #include <spdlog/fmt/fmt.h>
 
-#include "base/fd.h"
+#include "../support/net_namespace.h"
 
 namespace pz {
 namespace {
 
 /// Two ends of a cable, pz0 (02:00:00:00:00:a0) and pz1, both up, and a monitor that has read everything so far.
-class Monitored : public testing::Test {
+class Monitored : public test::NetworkNamespace {
 protected:
     void SetUp() override {
-        home_ = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-        ASSERT_TRUE(home_);
-        if (::unshare(CLONE_NEWNET) != 0)
-            GTEST_SKIP() << "needs the right to make a network namespace";
-        away_ = true;
+        NetworkNamespace::SetUp();
+        if (IsSkipped() || HasFatalFailure())
+            return;
         run("ip link add pz0 index 100 address 02:00:00:00:00:a0 type veth peer name pz1 index 200");
         auto opened = LinkMonitor::open();
         ASSERT_TRUE(opened) << opened.error().message;
@@ -36,14 +31,6 @@ protected:
         run("ip link set pz0 up && ip link set pz1 up");
         wait([](const LinkChange& change) { return change.link.name == "pz0" && change.link.up; });
     }
-    void TearDown() override {
-        if (away_) {
-            EXPECT_EQ(::setns(home_.get(), CLONE_NEWNET), 0);
-        }
-    }
-
-    static void run(const std::string& command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
-
     /// Reads until a change for which `match` is true; that one.
     template <class Match>
     std::optional<LinkChange> wait(Match match) {
@@ -64,10 +51,6 @@ protected:
 
     std::optional<LinkMonitor> monitor_;
     bool lost_ = false;
-
-private:
-    Fd home_;
-    bool away_ = false;
 };
 
 TEST_F(Monitored, ReadNeverBlocks) {

@@ -4,12 +4,10 @@
 #include "net/link.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/if_ether.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -18,12 +16,11 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <thread>
 
-#include "base/fd.h"
+#include "../support/net_namespace.h"
 #include "net/packet_socket.h"
 
 namespace pz {
@@ -101,14 +98,12 @@ TEST(PacketSocket, MissingInterfaceIsNamedByItsIndex) {
 }
 
 /// Two ends of a cable, pz0 (02:00:00:00:00:a0) and pz1, in a network namespace of this test's own.
-class VethPair : public testing::Test {
+class VethPair : public test::NetworkNamespace {
 protected:
     void SetUp() override {
-        home_ = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-        ASSERT_TRUE(home_);
-        if (::unshare(CLONE_NEWNET) != 0)
-            GTEST_SKIP() << "needs the right to make a network namespace";
-        away_ = true;
+        NetworkNamespace::SetUp();
+        if (IsSkipped() || HasFatalFailure())
+            return;
         run("ip link add pz0 address 02:00:00:00:00:a0 type veth peer name pz1 address 02:00:00:00:00:a1");
         run("ip link set lo up");
         run("ip link set pz0 up");
@@ -116,13 +111,6 @@ protected:
         index_ = static_cast<int>(if_nametoindex("pz0"));
         ASSERT_GT(index_, 0);
     }
-    void TearDown() override {
-        if (away_) {
-            EXPECT_EQ(::setns(home_.get(), CLONE_NEWNET), 0);
-        }
-    }
-
-    static void run(const char* command) { ASSERT_EQ(std::system(command), 0) << command; }
     static std::string output_of(const char* command) {
         const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command, "r"), ::pclose);
         std::string output;
@@ -134,10 +122,6 @@ protected:
     static std::string filters() { return output_of("bridge fdb show dev pz0"); }
 
     int index_ = 0;
-
-private:
-    Fd home_;
-    bool away_ = false;
 };
 
 TEST_F(VethPair, FindLinkDescribesIt) {
