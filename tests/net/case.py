@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the network tests share: the register of tests, and the steps that many of them begin with."""
 
+import contextlib
 import functools
 import shutil
 import struct
+import subprocess
 
 from frames import ALL_NODES, Frame, TCP_RST
 from lan import Lan, OWN_PROGRAMS
@@ -42,6 +44,17 @@ def sleeper(lan, *options, daemon=()):
     proxy.add(lan.host, "sleeper", *options)
     proxy.put_to_sleep(lan.host)
     return proxy
+
+
+@contextlib.contextmanager
+def talking(lan):
+    """The host is never silent for long, however slow the machine is: its frames reach the gateway."""
+    ping = lan.host.ns.start("ping", "-n", "-q", "-i", "0.2", lan.gateway.ip4, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        ping.kill()
+        ping.wait()
 
 
 def sleeper_in_each(lan):

@@ -90,7 +90,7 @@ def R24_a_single_claim_is_defended_and_the_host_sleeps_on(lan):
     assert not objections, "\n".join(objections)
 
 
-@test("arping", "ndisc6", resume=1.5)
+@test("arping", "ndisc6", resume=6.0)
 def R24_a_second_claim_wakes_the_host_and_its_other_addresses_are_answered(lan):
     client, host = lan.client, lan.host
     proxy = sleeper(lan)

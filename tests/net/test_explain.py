@@ -3,11 +3,12 @@
 
 import json
 
-from case import sleeper, test
+from case import sleeper, talking, test
 from frames import ethernet, ETH_IP4
 from lan import wait_until
 from netns import run
 from proxy import program
+from test_resume import NEVER
 
 SMALL = ("--max-hosts", "64")  # so that whole maps are dumped quickly
 
@@ -115,16 +116,17 @@ def explain_leaves_no_trace_and_says_what_then_happens(lan):
     assert not host.awake, "only its frame came back"
 
 
-@test(resume=4.0)
+@test(resume=NEVER)
 def explain_follows_the_hosts_state(lan):
     """Before, while it falls asleep, asleep, and while it is woken; the text says the same as the JSON."""
     proxy = lan.proxy()
     proxy.add(lan.host)
     ask = ["--tcp", lan.client.ip4, "sleeper:22"]
     expect(proxy.ctl("explain", *ask), "pass", "nobody", host="sleeper", host_state="awake", event=[])
-    proxy.ctl("host", "sleep", "sleeper")
-    own = proxy.ctl("explain", "--echo", "sleeper", lan.client.ip4)
-    expect(own, "pass", "owner-arming", sender="sleeper", sender_state="arming", sign="IP packet")
+    with talking(lan):
+        proxy.ctl("host", "sleep", "sleeper")
+        own = proxy.ctl("explain", "--echo", "sleeper", lan.client.ip4)
+        expect(own, "pass", "owner-arming", sender="sleeper", sender_state="arming", sign="IP packet")
     lan.host.suspend()
     proxy.wait_state("asleep")
     proxy.ctl("host", "wake", "sleeper")
@@ -135,6 +137,7 @@ def explain_follows_the_hosts_state(lan):
     plain = proxy.run_ctl("explain", *ask, json_output=False).stdout
     for line in ("verdict  drop", "host     sleeper, waking", "rule     tcp/any", f"next     {woken['event'][0]['next']}"):
         assert line in plain.splitlines(), plain
+    lan.host.power_on()
     proxy.wait_state("awake")
 
 

@@ -9,6 +9,7 @@ from case import advertisements, arp_replies, assert_slept, connect_and_check, s
 from frames import ETH_ARP, TCP_SYN, arp, arp_request, ethernet, packet, tcp
 from lan import wait_until
 from proxy import Refused
+from test_resume import NEVER
 
 
 def events(proxy, *kinds):
@@ -189,7 +190,7 @@ def R2_the_gateways_own_interface_set_down_and_up_is_a_link_lost_and_back(lan):
     connect_and_check(lan, proxy, lan.host.ip4)
 
 
-@test(resume=1.0, ipv6=False)
+@test(resume=NEVER, ipv6=False)
 def R2_a_packet_held_before_the_link_was_lost_is_delivered_when_it_is_back(lan):
     proxy = sleeper(lan)
     segment, client, host = lan.segments[0], lan.client, lan.host
@@ -201,7 +202,7 @@ def R2_a_packet_held_before_the_link_was_lost_is_delivered_when_it_is_back(lan):
     host.nic.wait("magic")
     unplug(proxy, segment)
     assert proxy.state() == "waking"
-    host.wait_up()
+    host.power_on()
     arrived = lambda f: f.l4 is not None and f.l4.protocol == 6 and f.l4.sport == 40404 and f.l4.tcp_flags == TCP_SYN
     assert not inside.frames(arrived)
     plug(proxy, segment)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entering and leaving proxy operation: the host's and the operator's word, and a host that comes back by itself."""
 
-from case import arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
+from case import arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, talking, test
 from frames import arp_request
 from proxy import Refused
 
@@ -19,12 +19,12 @@ def R32_nothing_is_answered_before_the_host_sleeps(lan):
     wire = lan.segments[0].gateway_port()
     lan.client.packet_socket().send(arp_request(lan.client.mac, lan.client.ip4, lan.host.ip4))
     assert proxy.state() == "awake"
-    proxy.ctl("host", "sleep", "sleeper")
-    for _ in range(5):  # 5 s in all, without 3 s of silence; the gateway must be able to hear it
-        lan.host.run("ping", "-n", "-c", "2", "-i", "1", "-W", "1", lan.gateway.ip4)
-        lan.client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", lan.host.ip4)
-        shown = proxy.ctl("host", "show", "sleeper")
-        assert shown["state"] == "arming", shown
+    with talking(lan):
+        proxy.ctl("host", "sleep", "sleeper")
+        for _ in range(5):
+            lan.client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", lan.host.ip4)
+            shown = proxy.ctl("host", "show", "sleeper")
+            assert shown["state"] == "arming", shown
     assert not wire.frames(arp_replies(lan.host)), "the proxy answered for a host that was awake"
     lan.host.suspend()
     proxy.wait_state("asleep")
