@@ -232,6 +232,10 @@ PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
 	report.detail = sign;
 	pz_used_address(p, sign, &report);
 
+	if (policy->stage == PZ_STAGE_WATCHED) {
+		p->reason = PZ_REASON_OWNER_WATCHED;
+		return PZ_CONTINUE;
+	}
 	if (live->released == policy->generation) {
 		p->reason = PZ_REASON_OWNER_SEEN;
 		/* Only a daemon that is there holds packets; and a stream is reported once in a tick of the clock. */

@@ -97,7 +97,7 @@ PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at,
 		return;
 	policy = bpf_map_lookup_elem(&pz_policy_v1, &owner->host);
 	live = bpf_map_lookup_elem(&pz_live_v1, &owner->host);
-	if (!policy || !live || policy->stage == PZ_STAGE_NONE)
+	if (!policy || !live || policy->stage == PZ_STAGE_NONE || policy->stage == PZ_STAGE_WATCHED)
 		return;
 	if (!p->group && !pz_same_mac(p->destination_mac, p->own_mac) && !pz_same_mac(p->destination_mac, mac))
 		return;

@@ -138,6 +138,7 @@ enum pz_host_attr {
 	PZ_A_HOST_IDENTITY,   /* u8 pz_control_identity, 0-1 [the daemon's] */
 	PZ_A_HOST_MAGIC_PORT, /* u16, 0-1 [9]: UDP port that Magic Packets for it are sent to */
 	PZ_A_HOST_SECUREON,   /* binary, 6 bytes, 0-1 [none]: Magic Packet password */
+	PZ_A_HOST_AUTO, /* u8, 0-1 [0]: 1 for a host without an agent, which is probed to find out when it sleeps */
 };
 
 enum pz_ip_attr {

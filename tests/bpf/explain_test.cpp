@@ -185,7 +185,8 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
         frames.emplace_back(what, frame);
     for (const auto& [what, packet] : entangled())
         frames.emplace_back(what, packet.bytes());
-    for (const auto stage : {PZ_STAGE_NONE, PZ_STAGE_ARMING, PZ_STAGE_ASLEEP, PZ_STAGE_WAKING, PZ_STAGE_UNANSWERED})
+    for (const auto stage :
+         {PZ_STAGE_NONE, PZ_STAGE_ARMING, PZ_STAGE_ASLEEP, PZ_STAGE_WAKING, PZ_STAGE_UNANSWERED, PZ_STAGE_WATCHED})
         for (const auto echo : {PZ_ECHO_ANSWER, PZ_ECHO_IGNORE, PZ_ECHO_WAKE})
             for (const bool released : {false, true}) {
                 Host host;
@@ -205,11 +206,11 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
                 }
             }
     for (const std::uint32_t reason :
-         {PZ_REASON_TRIGGER_SYN, PZ_REASON_TRIGGER_MAGIC, PZ_REASON_TRIGGER_ECHO, PZ_REASON_MAGIC_REPEATS,
-          PZ_REASON_MAGIC_PASSWORD, PZ_REASON_ARP_ANSWERED, PZ_REASON_ND_DAD_ANSWERED, PZ_REASON_ECHO_ANSWERED,
-          PZ_REASON_SIGN_OF_LIFE, PZ_REASON_OWNER_ARMING, PZ_REASON_OWNER_SEEN, PZ_REASON_NIC_ANSWERS,
-          PZ_REASON_CONFLICT, PZ_REASON_UNANSWERED, PZ_REASON_OWN_FRAME, PZ_REASON_SECOND_PROXY, PZ_REASON_PORT_CLOSED,
-          PZ_REASON_RELEASED, PZ_REASON_NOT_ADDRESSED})
+         {PZ_REASON_TRIGGER_SYN,    PZ_REASON_TRIGGER_MAGIC, PZ_REASON_TRIGGER_ECHO,    PZ_REASON_MAGIC_REPEATS,
+          PZ_REASON_MAGIC_PASSWORD, PZ_REASON_ARP_ANSWERED,  PZ_REASON_ND_DAD_ANSWERED, PZ_REASON_ECHO_ANSWERED,
+          PZ_REASON_SIGN_OF_LIFE,   PZ_REASON_OWNER_ARMING,  PZ_REASON_OWNER_WATCHED,   PZ_REASON_OWNER_SEEN,
+          PZ_REASON_NIC_ANSWERS,    PZ_REASON_CONFLICT,      PZ_REASON_UNANSWERED,      PZ_REASON_OWN_FRAME,
+          PZ_REASON_SECOND_PROXY,   PZ_REASON_PORT_CLOSED,   PZ_REASON_RELEASED,        PZ_REASON_NOT_ADDRESSED})
         EXPECT_TRUE(seen_.contains(reason)) << reason_name(reason) << " was not among them";
 }
 

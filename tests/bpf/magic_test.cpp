@@ -209,6 +209,19 @@ TEST_F(MagicTest, ReleasedOrArmingHostIsNotTriggered) {
     check(unicast_udp(magic()), passed());
 }
 
+TEST_F(MagicTest, AwakeHostIsNobodys) {
+    for (const auto stage : {PZ_STAGE_NONE, PZ_STAGE_WATCHED}) {
+        kernel().reset();
+        Host host;
+        host.stage = static_cast<std::uint8_t>(stage);
+        host.ip4 = {};
+        host.ip6 = {};
+        sleeper(host);
+        check(ethernet(magic()), passed({PZ_REASON_NOBODY}));
+        check(unicast_udp(magic()), passed({PZ_REASON_NOBODY}));
+    }
+}
+
 TEST_F(MagicTest, AllowanceLimitsMagicPacketsToo) {
     Host host;
     host.event_interval_us = 10'000'000;

@@ -333,6 +333,22 @@ TEST_F(OwnerTest, R32_OwnersFramesWhileItFallsAsleepRestartTheTimer) {
     }
 }
 
+TEST_F(OwnerTest, R32_OfAnAgentlessHostThatIsAwakeOnlyTheTimeOfItsLastFrameIsKept) {
+    for (const auto& sign : signs())
+        for (const std::uint32_t released : {0U, Host{}.generation}) { // it may have been in care before
+            SCOPED_TRACE(sign.what);
+            kernel().reset();
+            stage(PZ_STAGE_WATCHED);
+            pz_live live{};
+            live.released = released;
+            kernel().put_live(Host{}.id, live);
+            check(sign.frame, passed({PZ_REASON_OWNER_WATCHED}));
+            live = kernel().live(Host{}.id);
+            EXPECT_EQ(live.released, released);
+            EXPECT_NE(live.last_seen_ns, 0U);
+        }
+}
+
 TEST_F(OwnerTest, R32_OwnersProbeOrDadWhileItFallsAsleepReleases) {
     for (const auto& sign : signs()) {
         if (sign.sign != PZ_SIGN_ARP_PROBE && sign.sign != PZ_SIGN_DAD)

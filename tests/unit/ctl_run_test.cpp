@@ -110,7 +110,7 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
             "ip": [{"address": "192.0.2.7", "temporary": false, "valid_for": null},
                    {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
-            "identity": null, "magic_port": 9, "secureon": null},
+            "identity": null, "magic_port": 9, "secureon": null, "auto": false},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
         "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0})");
     EXPECT_EQ(json_of({"host", "show", "nas"}), expected);

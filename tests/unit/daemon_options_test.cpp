@@ -52,6 +52,8 @@ TEST(DaemonOptions, EverythingCanBeSet) {
                                "5",
                                "--wake-limit",
                                "300",
+                               "--probe-interval",
+                               "30",
                                "--magic-port",
                                "4711",
                                "--magic-port",
@@ -68,6 +70,8 @@ TEST(DaemonOptions, EverythingCanBeSet) {
     EXPECT_EQ(options.answer_without_daemon, std::chrono::seconds(5));
     EXPECT_EQ(options.wake_limit, std::chrono::minutes(5));
     EXPECT_EQ(table_options(options).timers.wake_limit, std::chrono::minutes(5));
+    EXPECT_EQ(options.probe_interval, std::chrono::seconds(30));
+    EXPECT_EQ(table_options(options).timers.check_interval, std::chrono::seconds(30));
     EXPECT_EQ(options.magic_ports, (std::vector<std::uint16_t>{7, 9, 40'000, 4711}));
     EXPECT_EQ(options.log_level, log::Level::debug);
 }
@@ -191,7 +195,7 @@ TEST_F(DaemonConfig, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "option 'identity' cannot be specified more than once");
     EXPECT_EQ(refusal_of(good + "interfaces = lan1\n"),
               "key \"interfaces\": is unknown, must be one of interface, control, bpffs, identity, max-hosts, "
-              "answer-without-daemon, wake-limit, magic-port, log-level");
+              "answer-without-daemon, wake-limit, probe-interval, magic-port, log-level");
     EXPECT_EQ(refusal_of("[daemon]\ninterface = lan0\n").substr(0, 36), "key \"daemon.interface\": is unknown, ");
     EXPECT_EQ(refusal_of(good + "serve lan1\n"), "line \"serve lan1\": must be KEY = VALUE");
     // of what is for the command line alone
@@ -221,10 +225,11 @@ TEST(DaemonOptions, WhatTakesARestartIsNamed) {
     now.max_hosts = 1;
     now.answer_without_daemon = std::chrono::seconds(1);
     now.wake_limit = std::chrono::seconds(1);
+    now.probe_interval = std::chrono::seconds(1);
     now.magic_ports = {1};
     EXPECT_EQ(needs_restart(running, now),
               (std::vector<std::string>{"interface", "control", "bpffs", "identity", "max-hosts",
-                                        "answer-without-daemon", "wake-limit", "magic-port"}));
+                                        "answer-without-daemon", "wake-limit", "probe-interval", "magic-port"}));
 }
 
 } // namespace

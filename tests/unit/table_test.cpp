@@ -36,6 +36,8 @@ std::string_view word(Kind kind) {
     switch (kind) {
     case Kind::watch:
         return "watch";
+    case Kind::watch_awake:
+        return "watch_awake";
     case Kind::serve:
         return "serve";
     case Kind::stage_waking:
@@ -2056,6 +2058,120 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     EXPECT_EQ(table.tick(start + 4s, last_seen).size(), 0U);
 }
 
+// ---- hosts without an agent
+// ------------------------------------------------------------------------------------------
+
+/// `desk` has no agent.
+class Agentless : public Table {
+protected:
+    HostConfig agentless = config("desk", 1, {{a1}, {a2}, {a6}});
+
+    void SetUp() override {
+        agentless.agentless = true;
+        add(agentless);
+        ASSERT_EQ(lines(tick()), Lines{"watch_awake"});
+    }
+    void found_asleep() {
+        run_until(now - start + 48s);
+        ASSERT_EQ(state(), HostState::asleep);
+    }
+};
+
+TEST_F(Agentless, IsAsleepAfterThreeProbesWithoutAnAnswer) {
+    EXPECT_EQ(run_until(47s), (Lines{"12 probe 192.0.2.1", "24 probe 192.0.2.2", "36 probe 2001:db8::1"}));
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_EQ(run_until(48s),
+              (Lines{"48 serve", "48 probe 192.0.2.1", "48 probe 192.0.2.2", "48 probe 2001:db8::1", "48 announce"}));
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(generation(), 1U);
+    EXPECT_EQ(desk().since_reason, "3 probes without an answer, silent for 48 s");
+}
+
+TEST_F(Agentless, AnyFrameOfItsOwnBeginsTheSilenceAnew) {
+    run_until(36s); // the third probe
+    seen = start + 40s;
+    EXPECT_EQ(run_until(99s), (Lines{"52 probe 192.0.2.1", "64 probe 192.0.2.2", "76 probe 2001:db8::1", "88 serve",
+                                     "88 probe 192.0.2.1", "88 probe 192.0.2.2", "88 probe 2001:db8::1", "88 announce",
+                                     "90 announce"}));
+}
+
+TEST_F(Agentless, WhoTalksIsNeverProbed) {
+    for (int i = 0; i < 600; ++i) {
+        now += 1s;
+        seen = now;
+        EXPECT_EQ(lines(tick()), Lines{});
+    }
+    EXPECT_EQ(state(), HostState::awake);
+}
+
+TEST_F(Agentless, ProbingCostsLessThanAPacketIn10Seconds) {
+    int probes = 0;
+    while (now < start + 1h) {
+        now = *table.next_deadline();
+        for (const std::string& text : lines(tick())) {
+            EXPECT_EQ(text, "probe 192.0.2.1"); // it answers the first one each time
+            seen = now + 1ms;
+            ++probes;
+        }
+    }
+    EXPECT_EQ(state(), HostState::awake);
+    EXPECT_NEAR(probes, 300, 1);
+}
+
+TEST_F(Agentless, IsWatchedAgainWhenItIsBack) {
+    found_asleep();
+    now += 10s;
+    EXPECT_EQ(lines(release(PZ_SIGN_ARP_REQUEST, a1)), (Lines{"stop_answering", "forget"}));
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+    found_asleep();
+    EXPECT_EQ(generation(), 2U);
+}
+
+TEST_F(Agentless, IsNotProbedWhilePacketsWaitForItsAddress) {
+    found_asleep();
+    trigger(a1);
+    EXPECT_EQ(lines(release(PZ_SIGN_GROUP)), (Lines{"stop_answering", "probe 192.0.2.1"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+    // one that was held late: what the kernel watches for is changed, and changed back
+    EXPECT_EQ(lines(trigger(a2)), (Lines{"watch", "stage_waking", "probe 192.0.2.2"}));
+    EXPECT_EQ(lines(proof(PZ_SIGN_IP, a2)), (Lines{"deliver 192.0.2.2", "forget"}));
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+}
+
+TEST_F(Agentless, WithoutALinkNobodyIsSilent) {
+    run_until(36s);
+    EXPECT_EQ(lines(table.link_lost(lan)), Lines{});
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    now += 10min;
+    EXPECT_EQ(lines(table.link_back(lan, now)), Lines{});
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+    EXPECT_EQ(table.next_deadline(), now + 12s);
+}
+
+TEST_F(Agentless, AnOperatorNeedNotWaitForTheProbes) {
+    EXPECT_EQ(lines(table.request_sleep("desk", now)), Lines{"watch"});
+    EXPECT_EQ(state(), HostState::arming);
+}
+
+TEST_F(Agentless, AnotherConfigurationIsFollowed) {
+    agentless.macs = {{{2, 0, 0, 0, 0, 9}}};
+    ASSERT_TRUE(table.set(agentless, lan, true, now).has_value());
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+    agentless.agentless = false;
+    ASSERT_TRUE(table.set(agentless, lan, true, now).has_value());
+    EXPECT_EQ(lines(tick()), Lines{"forget"});
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Agentless, WhatEndedIsNotServed) {
+    agentless.addresses[1].valid_for = 30s;
+    ASSERT_TRUE(table.set(agentless, lan, true, now).has_value());
+    tick();
+    found_asleep();
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a6}));
+}
+
 // ---- a random walk -------------------------------------------------------------------------------------------------
 
 /// What the effects leave in the kernel and in the hold queue, and what the kernel then reports: with delays, twice,
@@ -2098,7 +2214,7 @@ public:
     std::map<std::string, int> seen_; // how often each transition and effect happened: the walk must reach them all
 
 private:
-    enum class Stage { arming, asleep, waking, unanswered };
+    enum class Stage { watched, arming, asleep, waking, unanswered };
     struct Kernel {
         std::uint32_t generation = 0;
         Stage stage = Stage::arming;
@@ -2136,6 +2252,7 @@ private:
         }
         if (chance(30))
             out.identity = Identity::proxy;
+        out.agentless = chance(20);
         return out;
     }
 
@@ -2246,6 +2363,10 @@ private:
         if (found->second.stage != Stage::arming && !resumed_.contains(host.id) && chance(60))
             return; // sleepers speak less than hosts that are falling asleep
         Kernel& kernel = found->second;
+        if (kernel.stage == Stage::watched) {
+            last_seen_[host.id] = now_;
+            return;
+        }
         // who is looked for answers, more often than not
         const auto sign = resumed_.contains(host.id) && chance(70) ? PZ_SIGN_REPLY : static_cast<pz_sign>(1 + roll(9));
         last_seen_[host.id] = now_;
@@ -2371,7 +2492,8 @@ private:
     }
     void tick() {
         apply(table_.tick(now_, [this](HostId id) {
-            EXPECT_EQ(table_.get(id)->state, HostState::arming);
+            const Host& host = *table_.get(id);
+            EXPECT_TRUE(host.state == HostState::arming || (host.state == HostState::awake && host.config.agentless));
             return chatty_.contains(table_.get(id)->generation) ? now_ - 1s : last_seen_[id];
         }));
         if (const auto due = table_.next_deadline()) {
@@ -2402,6 +2524,13 @@ private:
             SCOPED_TRACE(fmt::format("host {} is {}", id, to_string(host.state)));
             switch (host.state) {
             case HostState::awake:
+                if (host.awaited.empty()) {
+                    ++seen_["probe of the agentless"];
+                    EXPECT_TRUE(host.config.agentless);
+                    EXPECT_EQ(ips.size(), 1U);
+                    EXPECT_GE(now_ - std::exchange(kernel_.at(id).asked, now_), 12s) << "too early";
+                    break;
+                }
                 for (const IpAddress& ip : ips)
                     EXPECT_NE(std::ranges::find(host.awaited, ip), host.awaited.end()) << "nobody waits for it";
                 break;
@@ -2468,7 +2597,8 @@ private:
         switch (effect.kind) {
         case Kind::watch:
             ASSERT_NE(host, nullptr);
-            ASSERT_EQ(kernel, nullptr) << "something of an earlier care is still there";
+            ASSERT_TRUE(kernel == nullptr || kernel->stage == Stage::watched)
+                << "something of an earlier care is still there";
             for (const auto& [id, address] : held_)
                 EXPECT_TRUE(id != effect.host || host->state == HostState::awake || is_pending(id, address))
                     << "a packet of an earlier care is still held";
@@ -2481,8 +2611,19 @@ private:
             kernel_[effect.host] =
                 Kernel{host->generation, Stage::arming, released_.contains(host->generation), {}, {}};
             break;
+        case Kind::watch_awake:
+            ASSERT_NE(host, nullptr);
+            EXPECT_EQ(host->state, HostState::awake);
+            ASSERT_TRUE(kernel == nullptr || kernel->stage == Stage::watched);
+            kernel_[effect.host] = Kernel{host->generation, Stage::watched, false, {}, now_};
+            break;
         case Kind::serve: {
             ASSERT_NE(kernel, nullptr) << "not watched before";
+            if (kernel->stage == Stage::watched) {
+                EXPECT_GT(host->generation, last_generation_);
+                EXPECT_GE(now_ - last_seen_[effect.host], 48s);
+                last_generation_ = kernel->generation = host->generation;
+            }
             if (const auto resumed = resumed_.find(effect.host); resumed != resumed_.end()) {
                 EXPECT_GE(now_ - resumed->second, 3s) << "answered for before it was looked for";
                 resumed_.erase(resumed);
@@ -2598,7 +2739,7 @@ private:
             ++seen_[std::string(to_string(host.state))];
             const auto found = kernel_.find(host.id);
             if (host.state == HostState::awake && host.awaited.empty()) {
-                EXPECT_EQ(found, kernel_.end());
+                EXPECT_TRUE(found == kernel_.end() ? !host.next_check : found->second.stage == Stage::watched);
                 continue;
             }
             ASSERT_NE(found, kernel_.end());
@@ -2725,6 +2866,8 @@ TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
                              "let go while waking",
                              "let go while unreachable",
                              "base line",
+                             "watch_awake",
+                             "probe of the agentless",
                              "probe for nobody",
                              "probe for a packet",
                              "probe for who looks for it",

@@ -173,6 +173,7 @@ struct Schema<HostConfig> {
         Field{PZ_A_HOST_MAGIC_PORT, "magic-port", optional,
               [](auto& config) -> auto& { return config.magic.udp_port; }},
         Field{PZ_A_HOST_SECUREON, "secureon", optional, [](auto& config) -> auto& { return config.magic.secureon; }},
+        Field{PZ_A_HOST_AUTO, "auto", optional, &HostConfig::agentless},
     };
 };
 

@@ -112,6 +112,8 @@ std::string to_text(const control::HostStatus& host) {
                                     : "proxy: answers carry the gateway's MAC, so ECMA-393 R22 does not hold"});
     rows.push_back({"magic", fmt::format("UDP port {}{}", config.magic.udp_port,
                                          config.magic.secureon ? ", SecureOn password set" : "")});
+    if (config.agentless)
+        rows.push_back({"auto", "yes: it is probed while awake, and asleep when it does not answer"});
     rows.push_back({"wakes", host.wakes == 0 || host.last_wake_latency_us == 0
                                  ? fmt::format("{}", host.wakes)
                                  : fmt::format("{}, the last one took {}", host.wakes,

@@ -251,6 +251,7 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
     if (!has_link(*segments_->find(segment)->port))
         react(table_.link_lost(segment), {}); // it may be new
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
+    rearm();
     return {};
 }
 
@@ -833,6 +834,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     switch (effect.kind) {
     case Kind::watch:
         return watch(*host, *segment, false);
+    case Kind::watch_awake:
+        return fastpath_->watch(entry_of(*host, *segment), PZ_STAGE_WATCHED);
     case Kind::serve:
         return watch(*host, *segment, true);
     case Kind::stage_waking:
@@ -960,7 +963,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
     if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
         plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation, .magic = {}}));
-        return fastpath_->watch(entry);
+        return fastpath_->watch(entry, PZ_STAGE_ARMING);
     }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
     if (host.identity == Identity::host)

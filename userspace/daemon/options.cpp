@@ -34,6 +34,7 @@ struct Given {
     std::string log_level;
     std::uint32_t answer_without_daemon = 0; // seconds
     std::uint32_t wake_limit = 0;            // seconds
+    std::uint32_t probe_interval = 0;        // seconds
     std::vector<std::uint32_t> magic_ports;
 };
 
@@ -58,6 +59,8 @@ po::options_description file_options(Given& given) {
          "how long the kernel goes on answering when the daemon was killed")
         ("wake-limit", po::value(&given.wake_limit)->value_name("SECONDS")->default_value(60),
          "how long a woken host may take; then it is unreachable and what was held for it is dropped")
+        ("probe-interval", po::value(&given.probe_interval)->value_name("SECONDS")->default_value(12),
+         "how often a host with `auto` that is silent is probed; asleep after three probes without an answer")
         ("magic-port", po::value(&given.magic_ports)->value_name("PORT"),
          "look for Magic Packets in UDP broadcasts to this port too, next to 7, 9 and 40000")
         ("log-level", po::value(&given.log_level)->value_name("LEVEL")->default_value("info"),
@@ -121,6 +124,10 @@ Result<DaemonOptions> check(Given given, const Name& name) {
         return fail(Errc::invalid,
                     fmt::format("{} '{}' is out of range: 1 to 3600 seconds", name("wake-limit"), given.wake_limit));
     options.wake_limit = std::chrono::seconds(given.wake_limit);
+    if (given.probe_interval == 0 || given.probe_interval > 3600)
+        return fail(Errc::invalid, fmt::format("{} '{}' is out of range: 1 to 3600 seconds", name("probe-interval"),
+                                               given.probe_interval));
+    options.probe_interval = std::chrono::seconds(given.probe_interval);
     options.magic_ports = PZ_TRY(magic_ports(name("magic-port"), given.magic_ports));
     const auto level = std::ranges::find(levels, given.log_level);
     if (level == levels.end())
@@ -217,6 +224,7 @@ std::vector<std::string> needs_restart(const DaemonOptions& running, const Daemo
     compare("max-hosts", running.max_hosts, now.max_hosts);
     compare("answer-without-daemon", running.answer_without_daemon, now.answer_without_daemon);
     compare("wake-limit", running.wake_limit, now.wake_limit);
+    compare("probe-interval", running.probe_interval, now.probe_interval);
     compare("magic-port", running.magic_ports, now.magic_ports);
     return names;
 }
@@ -227,7 +235,7 @@ TableOptions table_options(const DaemonOptions& options) {
             .max_addresses6 = 4 * options.max_hosts,
             .max_macs = 2 * options.max_hosts,
             .default_identity = options.identity,
-            .timers = {.wake_limit = options.wake_limit}};
+            .timers = {.wake_limit = options.wake_limit, .check_interval = options.probe_interval}};
 }
 
 } // namespace pz

@@ -22,6 +22,7 @@ struct DaemonOptions {
     std::uint32_t max_hosts = 65'536;
     Duration answer_without_daemon = std::chrono::minutes(10);
     Duration wake_limit = Timers{}.wake_limit;
+    Duration probe_interval = Timers{}.check_interval;
     std::vector<std::uint16_t> magic_ports; // UDP ports of broadcasts in which Magic Packets are looked for
     log::Level log_level = log::Level::info;
     std::string hosts; // folder of NAME.conf files; empty: none is read

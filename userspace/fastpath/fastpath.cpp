@@ -231,8 +231,8 @@ Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_add
     return {};
 }
 
-Result<> Fastpath::watch(const HostEntry& entry) {
-    return program(entry, PZ_STAGE_ARMING, false);
+Result<> Fastpath::watch(const HostEntry& entry, pz_stage stage) {
+    return program(entry, stage, false);
 }
 
 Result<> Fastpath::serve(const HostEntry& entry) {
@@ -279,7 +279,10 @@ void Fastpath::forget(std::uint32_t host) {
     for (const auto& mac : found->second.macs) {
         mac_bits_.remove(filter_hash(mac));
         const pz_mac_key key = mac_key(found->second.segment, mac);
-        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_by_mac_v1), &key);
+        pz_owner owner{};
+        const int owners = bpf_map__fd(skeleton_->maps.pz_by_mac_v1);
+        if (bpf_map_lookup_elem(owners, &key, &owner) == 0 && owner.host == host) // else it has gone to another host
+            bpf_map_delete_elem(owners, &key);
     }
     const pz_policy none{};
     if (auto cleared = write_policy(host, none); !cleared)

@@ -75,9 +75,9 @@ public:
     Result<> set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac);
     void remove_segment(const pz_segment_key& key);
 
-    /// Owner MACs and policy, stage ARMING; replaces what was there for this host.
-    Result<> watch(const HostEntry& entry);
-    /// watch() with stage ASLEEP, and the addresses.
+    /// Owner MACs and policy, and no address; replaces what was there for this host.  `stage`: ARMING or WATCHED.
+    Result<> watch(const HostEntry& entry, pz_stage stage);
+    /// The same with stage ASLEEP, and the addresses.
     Result<> serve(const HostEntry& entry);
     Result<> set_stage(std::uint32_t host, pz_stage stage);
     void stop_answering(std::uint32_t host, const std::optional<IpAddress>& address);

@@ -76,6 +76,8 @@ po::options_description host_options(const std::string& caption) {
          "what wakes it: tcp/22, tcp/any, udp/5060; repeat for each; none given: tcp/any")
         ("interface", po::value<Text>()->value_name("IF"), "where the host is; needed if proxzzyd serves several")
         ("vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")
+        ("auto", po::value<Text>()->implicit_value("yes")->value_name("yes|no"),
+         "no software on the host says when it sleeps: it is probed, and asleep when it does not answer")
         ("echo", po::value<Text>()->value_name("MODE"), "ping while it sleeps: answer (default), ignore or wake")
         ("identity", po::value<Text>()->value_name("WHOSE"),
          "MAC in answers: host or proxy; none given: as proxzzyd was started")
@@ -107,6 +109,8 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
         config.interface = *interface;
     if (const auto* vlan = text("vlan"))
         config.vlan = PZ_TRY(parse_vlan(*vlan));
+    if (const auto* automatic = text("auto"))
+        config.agentless = PZ_TRY(parse_choice<int>("auto", std::array{"no", "yes"}, *automatic)) == 1;
     if (const auto* echo = text("echo"))
         config.echo = PZ_TRY(parse_choice<EchoMode>("echo", echo_names, *echo));
     if (const auto* identity = text("identity"))

@@ -74,6 +74,8 @@ struct HostConfig {
     EchoMode echo = EchoMode::answer;
     std::optional<Identity> identity = std::nullopt; // nullopt = the daemon's default
     MagicOptions magic;
+    /// No software on the host says when it sleeps: it is probed, and asleep when it does not answer.
+    bool agentless = false;
     bool operator==(const HostConfig&) const = default;
 };
 

@@ -40,6 +40,7 @@ struct Edge {
 /// Every change of state that there is.
 inline constexpr std::array edges{
     Edge{HostState::awake, StateEvent::sleep_request, HostState::arming},
+    Edge{HostState::awake, StateEvent::silence, HostState::asleep}, // agentless hosts
 
     Edge{HostState::arming, StateEvent::silence, HostState::asleep},
     Edge{HostState::arming, StateEvent::no_silence, HostState::awake},

@@ -62,12 +62,18 @@ void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::
     effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text), notice});
 }
 
+/// Awake, and nobody tells when it falls asleep.
+bool is_checked(const Host& host) {
+    return host.state == HostState::awake && host.config.agentless && !is_returning(host);
+}
+
 /// The only way into a state.  There is an edge for the event: who calls has looked.
 void enter(Host& host, StateEvent event, std::string reason, Instant now, Effects& effects) {
     const HostState from = std::exchange(host.state, next_state(host.state, event).value_or(host.state));
     effects.push_back(Effect{.kind = Kind::edge, .host = host.id, .text = reason, .from = from, .to = host.state});
     if (host.state != HostState::waking) // which answers as soon as the host would have been answered for asleep
         host.resumes.reset();
+    host.next_check.reset();
     host.since = now;
     host.since_reason = std::move(reason);
 }
@@ -181,6 +187,18 @@ void announce(Host& host, const Timers& timers, int count, Duration interval, In
     host.announce_interval = 2 * interval;
     host.next_announce = now + interval;
     host.next_refresh = now + timers.switch_refresh;
+}
+
+/// Its owner is silent: it is answered for from now on.
+void fall_asleep(Host& host, const Timers& timers, std::string reason, Instant now, Effects& effects) {
+    for (const IpAddress& ip : host.let_go)
+        reason += fmt::format("; {} is not answered for, another node used it", ip.to_string());
+    enter(host, StateEvent::silence, std::move(reason), now, effects);
+    host.hand_back.reset();
+    add(effects, Kind::serve, host);
+    // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
+    probe_served(host, effects);
+    announce(host, timers, 1, timers.announce_interval, now, effects);
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
@@ -347,6 +365,9 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     host.let_go.clear();
     host.hand_back.reset();
     index(host);
+    if (host.config.agentless)
+        host.next_check.reset(); // the kernel is told anew
+    schedule(host);
     return id;
 }
 
@@ -392,6 +413,16 @@ std::size_t PresenceTable::in_care() const {
         std::ranges::count_if(hosts_, [](const auto& entry) { return entry.second.state != HostState::awake; }));
 }
 
+/// From here on nothing counts that was known of the owner before.
+void PresenceTable::begin_care(Host& host, Instant now, Effects& effects) {
+    host.proven.clear();
+    host.claims.clear();
+    host.wake_wanted = false;
+    for (const IpAddress& ip : expire(host, now))
+        add_expiry_notice(effects, host, ip);
+    host.generation = ++last_generation_;
+}
+
 Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now) {
     Host& host = *PZ_TRY(host_named(name));
     Effects effects;
@@ -403,14 +434,9 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
         add(effects, Kind::drop_held, host);
         host.awaited.clear();
     }
-    host.proven.clear();
-    host.claims.clear();
     if (host.identity == Identity::proxy && (host.state == HostState::waking || host.state == HostState::unreachable))
         host.hand_back = now; // neighbours know our MAC: owed if the host does not fall asleep
-    host.wake_wanted = false;
-    for (const IpAddress& ip : expire(host, now))
-        add_expiry_notice(effects, host, ip);
-    host.generation = ++last_generation_;
+    begin_care(host, now, effects);
     enter(host, StateEvent::sleep_request, "sleep requested", now, effects);
     host.state_deadline = now + options_.timers.arming_limit;
     host.last_owner_frame = now;
@@ -498,6 +524,7 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
             add(effects, Kind::deliver, *host, held);
         } else {
             if (!is_returning(*host)) {
+                host->next_check.reset(); // the kernel watches for something else
                 add(effects, Kind::watch, *host);
                 add(effects, Kind::stage_waking, *host);
                 host->state_deadline = now + options_.timers.address_limit;
@@ -702,6 +729,7 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
             probe_awaited(host, effects);
             host.next_probe = now + timers.probe_interval;
         }
+        host.next_check.reset();
         break;
     case HostState::arming:
         host.last_owner_frame = now;
@@ -774,15 +802,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::arming:
         host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
         if (now >= host.last_owner_frame + timers.arming_silence) {
-            std::string reason = "silent after sleep was requested";
-            for (const IpAddress& ip : host.let_go)
-                reason += fmt::format("; {} is not answered for, another node used it", ip.to_string());
-            enter(host, StateEvent::silence, std::move(reason), now, effects);
-            host.hand_back.reset();
-            add(effects, Kind::serve, host);
-            // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
-            probe_served(host, effects);
-            announce(host, timers, 1, timers.announce_interval, now, effects);
+            fall_asleep(host, timers, "silent after sleep was requested", now, effects);
         } else if (now >= host.state_deadline) {
             stay_awake(host, timers, StateEvent::no_silence, "sleep abandoned", now, effects);
             add_notice(effects, host, Effect::Notice::sleep_abandoned,
@@ -842,6 +862,45 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     case HostState::unreachable:
         break;
     }
+    if (is_checked(host)) {
+        check_awake(host, now, last_seen(host.id), effects);
+    } else if (!host.config.agentless && host.next_check) { // it was
+        host.next_check.reset();
+        add(effects, Kind::forget, host);
+    }
+}
+
+/// An agentless host that is awake is probed when it was silent for a while, and asleep when it does not answer.
+void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effects& effects) {
+    const Timers& timers = options_.timers;
+    if (!host.next_check) {
+        add(effects, Kind::watch_awake, host);
+        host.last_owner_frame = now;
+        host.unanswered = 0;
+        host.next_check = now + timers.check_interval;
+        return;
+    }
+    if (now < *host.next_check)
+        return;
+    if (last_seen > host.last_owner_frame) {
+        host.last_owner_frame = last_seen;
+        host.unanswered = 0;
+    }
+    host.next_check = host.last_owner_frame + timers.check_interval;
+    if (now < *host.next_check)
+        return;
+    if (host.unanswered == silent_probes) {
+        begin_care(host, now, effects);
+        fall_asleep(host, timers,
+                    fmt::format("{} probes without an answer, silent for {:.0f} s", host.unanswered,
+                                in_seconds(now - host.last_owner_frame)),
+                    now, effects);
+        return;
+    }
+    const auto& addresses = host.config.addresses; // each in its turn: the host may have changed one
+    add(effects, Kind::probe, host, addresses[static_cast<std::size_t>(host.unanswered) % addresses.size()].ip);
+    ++host.unanswered;
+    host.next_check = now + timers.check_interval;
 }
 
 /// Puts the host where tick() finds it in time.
@@ -861,6 +920,10 @@ void PresenceTable::schedule(Host& host) {
         }
         if (host.hand_back)
             at(*host.hand_back);
+        if (is_checked(host))
+            at(host.next_check.value_or(host.since));
+        else if (!host.config.agentless && host.next_check)
+            at(host.since);
         break;
     case HostState::arming:
         if (!has_link(host))

@@ -24,6 +24,7 @@ namespace pz {
 struct Effect {
     enum class Kind : std::uint8_t {
         watch,          // kernel: owner MACs and policy, stage ARMING; no address is answered for yet
+        watch_awake,    // kernel: the same with stage WATCHED
         serve,          // kernel: addresses too, stage ASLEEP
         stage_waking,   // kernel: stage WAKING
         stage_unanswered, // kernel: stage UNREACHABLE: the addresses stay, but nothing is answered
@@ -88,7 +89,12 @@ struct Timers {
     Duration temporary_limit = std::chrono::hours(48);
     /// By then the owner's probing and its first announcement are over (RFC 5227 §1.1: at most 7 s).
     Duration hand_back = std::chrono::seconds(8);
+    /// An agentless host that is awake and was silent for so long is probed, and again after as long.
+    Duration check_interval = std::chrono::seconds(12);
 };
+
+/// An agentless host that left so many probes unanswered is asleep.
+inline constexpr int silent_probes = 3;
 
 struct TableOptions {
     std::uint32_t max_hosts = 65'536;
@@ -132,6 +138,9 @@ struct Host {
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
     std::vector<IpAddress> proven; // addresses that the owner used since its release
+    /// awake, agentless, watched by the kernel: when it is looked at next, and the probes since it last spoke.
+    std::optional<Instant> next_check;
+    int unanswered = 0;
     /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
     std::optional<Instant> hand_back;
     std::vector<IpAddress> expired; // no longer answered for
@@ -220,6 +229,8 @@ private:
     void index(const Host& host);
     void unindex(const Host& host);
     Result<Host*> host_named(std::string_view name);
+    void begin_care(Host& host, Instant now, Effects& effects);
+    void check_awake(Host& host, Instant now, Instant last_seen, Effects& effects);
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);

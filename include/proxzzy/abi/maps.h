@@ -65,6 +65,8 @@ enum pz_stage {
 	PZ_STAGE_WAKING = 3, /* as asleep, and the owner's ARP replies and NAs are reported as proof of address */
 	/* as waking, but nothing is answered or triggers: the host is looked for, and who asks for it is reported */
 	PZ_STAGE_UNANSWERED = 4,
+	PZ_STAGE_WATCHED =
+		5, /* awake, without an agent to say when it sleeps: pz_live.last_seen_ns is kept, nothing else */
 };
 enum pz_echo_mode { PZ_ECHO_ANSWER = 0, PZ_ECHO_IGNORE = 1, PZ_ECHO_WAKE = 2 };
 enum pz_rule_action {
