@@ -863,8 +863,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         send_magic(*host, *segment);
         break;
     case Kind::probe:
-        if (effect.address)
-            probe(*host, *segment, *effect.address);
+        if (effect.address && !probe(*host, *segment, *effect.address))
+            table_.not_probed(host->id);
         break;
     case Kind::deliver:
         if (effect.address)
@@ -1002,11 +1002,13 @@ void Daemon::forget(HostId host) {
         seen_.erase(found);
 }
 
-void Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
+bool Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
     if (!segment.port->socket)
-        return;
-    if (auto sent = segment.port->socket->send(frame); !sent)
+        return false;
+    auto sent = segment.port->socket->send(frame);
+    if (!sent)
         record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
+    return sent.has_value();
 }
 
 void Daemon::send_in_name(const Segment& segment, Bytes frame, std::string_view what) {
@@ -1078,11 +1080,11 @@ void Daemon::send_magic(const Host& host, const Segment& segment) {
     wakes_.magic_sent(host.id, now());
 }
 
-void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& address) {
+bool Daemon::probe(const Host& host, const Segment& segment, const IpAddress& address) {
     const auto own = link_addresses(segment.port->link.ifindex);
     if (!own) {
         record_failure(own.error().message, segment.port->link.name);
-        return;
+        return false;
     }
     const MacAddress& mac = segment.port->link.mac;
     // link-local first for ND: it is always on-link; never from no address, which would look like a rival's probe
@@ -1092,14 +1094,18 @@ void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& ad
     if (source == own->end())
         source = std::ranges::find(*own, address.family, &IpAddress::family);
     if (source == own->end()) {
-        spdlog::debug("{}: cannot probe {}: {} has no address of that family", host.config.name, address.to_string(),
-                      segment.port->link.name);
-        return;
+        auto text = fmt::format("{}: cannot probe {}: {} has no address of that family", host.config.name,
+                                address.to_string(), segment.port->link.name);
+        if (host.state == HostState::awake && host.config.agentless) // it may never be found asleep
+            record_failure(std::move(text), segment.port->link.name);
+        else
+            spdlog::debug("{}", text);
+        return false;
     }
-    send(segment,
-         address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
-                         : build_neighbor_solicitation(mac, *source, address, segment.tags),
-         "probe");
+    return send(segment,
+                address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
+                                : build_neighbor_solicitation(mac, *source, address, segment.tags),
+                "probe");
 }
 
 void Daemon::deliver(const Host& host, const Segment& segment, const IpAddress& address) {

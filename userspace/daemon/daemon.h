@@ -135,11 +135,13 @@ private:
     /// For a host that leaves proxy care without being back: nobody is left with the gateway's MAC.
     void hand_back_all(const Host& host);
     void send_magic(const Host& host, const Segment& segment);
-    void probe(const Host& host, const Segment& segment, const IpAddress& address);
+    /// False: nothing was sent.
+    bool probe(const Host& host, const Segment& segment, const IpAddress& address);
     /// The MAC that the host came back with, else its first.
     MacAddress owner_mac(const Host& host) const;
     void deliver(const Host& host, const Segment& segment, const IpAddress& address);
-    void send(const Segment& segment, ByteView frame, std::string_view what);
+    /// False, and recorded: it did not leave.
+    bool send(const Segment& segment, ByteView frame, std::string_view what);
     /// ARP or an NA in the name of a host: with our mark, so that nobody takes it for the host's.
     void send_in_name(const Segment& segment, Bytes frame, std::string_view what);
     /// The port's interface is there.

@@ -627,6 +627,12 @@ void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::o
     }
 }
 
+void PresenceTable::not_probed(HostId id) {
+    const auto found = hosts_.find(id);
+    if (found != hosts_.end() && is_checked(found->second) && found->second.unanswered > 0)
+        --found->second.unanswered;
+}
+
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
     const bool in_care = host.state != HostState::awake && host.state != HostState::arming;
     if (!in_care || host.resumes || // nobody knows yet whether it is there to settle it itself
@@ -898,7 +904,7 @@ void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effe
         return;
     }
     const auto& addresses = host.config.addresses; // each in its turn: the host may have changed one
-    add(effects, Kind::probe, host, addresses[static_cast<std::size_t>(host.unanswered) % addresses.size()].ip);
+    add(effects, Kind::probe, host, addresses[host.probes++ % addresses.size()].ip);
     ++host.unanswered;
     host.next_check = now + timers.check_interval;
 }

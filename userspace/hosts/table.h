@@ -141,6 +141,7 @@ struct Host {
     /// awake, agentless, watched by the kernel: when it is looked at next, and the probes since it last spoke.
     std::optional<Instant> next_check;
     int unanswered = 0;
+    std::size_t probes = 0; // in all
     /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
     std::optional<Instant> hand_back;
     std::vector<IpAddress> expired; // no longer answered for
@@ -207,6 +208,9 @@ public:
     Effects link_lost(SegmentId segment);
     /// The link is back: timers start again, sleepers are looked for and then answered for as before.
     Effects link_back(SegmentId segment, Instant now);
+
+    /// The probe that was asked for could not be sent: that nobody answers it says nothing of an agentless host.
+    void not_probed(HostId id);
 
     /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
     /// second one within DEFEND_INTERVAL the address is let go, and the host is woken to see to it.
