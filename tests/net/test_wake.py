@@ -137,7 +137,7 @@ def R30_twenty_connections_at_once_all_complete(lan):
     for thread in threads:
         thread.join()
     assert not failures and len(done) == 20, failures
-    assert max(c.connected for c in done) - lan.host.wait_usable(lan.host.ip6) < 3
+    assert max(c.connected for c in done) - lan.host.wait_usable(lan.host.ip6) < 1
     proxy.wait_state("awake")
 
 

@@ -2058,8 +2058,7 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     EXPECT_EQ(table.tick(start + 4s, last_seen).size(), 0U);
 }
 
-// ---- hosts without an agent
-// ------------------------------------------------------------------------------------------
+// ---- hosts without an agent -----------------------------------------------------------------------------------------
 
 /// `desk` has no agent.
 class Agentless : public Table {

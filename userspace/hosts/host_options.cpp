@@ -110,7 +110,7 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
     if (const auto* vlan = text("vlan"))
         config.vlan = PZ_TRY(parse_vlan(*vlan));
     if (const auto* automatic = text("auto"))
-        config.agentless = PZ_TRY(parse_choice<int>("auto", std::array{"no", "yes"}, *automatic)) == 1;
+        config.agentless = PZ_TRY(parse_choice<bool>("auto", std::array{"no", "yes"}, *automatic));
     if (const auto* echo = text("echo"))
         config.echo = PZ_TRY(parse_choice<EchoMode>("echo", echo_names, *echo));
     if (const auto* identity = text("identity"))

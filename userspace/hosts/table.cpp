@@ -67,6 +67,11 @@ bool is_checked(const Host& host) {
     return host.state == HostState::awake && host.config.agentless && !is_returning(host);
 }
 
+/// The kernel watches it as an agentless host, which it was until it was configured anew.
+bool is_checked_no_more(const Host& host) {
+    return host.next_check && !host.config.agentless;
+}
+
 /// The only way into a state.  There is an edge for the event: who calls has looked.
 void enter(Host& host, StateEvent event, std::string reason, Instant now, Effects& effects) {
     const HostState from = std::exchange(host.state, next_state(host.state, event).value_or(host.state));
@@ -870,7 +875,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     }
     if (is_checked(host)) {
         check_awake(host, now, last_seen(host.id), effects);
-    } else if (!host.config.agentless && host.next_check) { // it was
+    } else if (is_checked_no_more(host)) {
         host.next_check.reset();
         add(effects, Kind::forget, host);
     }
@@ -928,7 +933,7 @@ void PresenceTable::schedule(Host& host) {
             at(*host.hand_back);
         if (is_checked(host))
             at(host.next_check.value_or(host.since));
-        else if (!host.config.agentless && host.next_check)
+        else if (is_checked_no_more(host))
             at(host.since);
         break;
     case HostState::arming:
