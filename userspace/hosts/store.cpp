@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hosts/store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string_view>
+
+#include <spdlog/fmt/fmt.h>
+#include <sqlite3.h>
+
+#include "base/fd.h"
+
+namespace pz {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// PRAGMA user_version: our mark and the version of the schema.  application_id is its complement, so that damage is
+/// not taken for a newer version.
+constexpr std::int32_t schema_mark = 0x505a'0000;
+constexpr std::int32_t schema_version = 1;
+constexpr std::int32_t stamp = schema_mark | schema_version;
+
+// One tree and nothing beside it: what is damaged in one page is missing from that page alone.
+constexpr const char* create_table = "CREATE TABLE hosts(name TEXT PRIMARY KEY NOT NULL, file TEXT NOT NULL,"
+                                     " id INTEGER NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL,"
+                                     " since_ms INTEGER NOT NULL, since_reason TEXT NOT NULL, wakes INTEGER NOT NULL,"
+                                     " wake_wanted INTEGER NOT NULL, woken_to_renew INTEGER NOT NULL,"
+                                     " configured_ms INTEGER NOT NULL, addresses TEXT NOT NULL, config BLOB NOT NULL,"
+                                     " sum INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+constexpr const char* columns = "name, file, id, generation, state, since_ms, since_reason, wakes, wake_wanted,"
+                                " woken_to_renew, configured_ms, addresses, config, sum";
+constexpr int column_sum = 13;
+constexpr int busy_ms = 2000; // a daemon that was just killed holds its lock until the kernel has taken it apart
+
+struct Finalize {
+    void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using Statement = std::unique_ptr<sqlite3_stmt, Finalize>;
+
+Statement prepare(sqlite3* database, const std::string& sql) {
+    sqlite3_stmt* statement = nullptr;
+    sqlite3_prepare_v2(database, sql.c_str(), -1, &statement, nullptr);
+    return Statement(statement);
+}
+
+int run(sqlite3* database, const char* sql) {
+    return sqlite3_exec(database, sql, nullptr, nullptr, nullptr);
+}
+
+/// The first column of the first row; empty if there is none, and then errcode() says why.
+std::string ask(sqlite3* database, const char* sql) {
+    const Statement statement = prepare(database, sql);
+    if (!statement || sqlite3_step(statement.get()) != SQLITE_ROW)
+        return {};
+    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement.get(), 0));
+    return text == nullptr ? "" : text;
+}
+
+std::int32_t number_of(const std::string& text) {
+    std::int32_t number = 0;
+    std::from_chars(text.data(), text.data() + text.size(), number);
+    return number;
+}
+
+std::string reason(sqlite3* database) {
+    std::string text = sqlite3_errmsg(database);
+    if (const int error = sqlite3_system_errno(database);
+        error != 0 && (sqlite3_errcode(database) == SQLITE_IOERR || sqlite3_errcode(database) == SQLITE_CANTOPEN))
+        text += fmt::format(" ({})", std::strerror(error)); // NOLINT(concurrency-mt-unsafe): glibc's is safe
+    return text;
+}
+
+// ---- a record ----
+
+std::string text_of(const std::vector<StoredHost::Address>& addresses) {
+    std::string text;
+    for (const auto& address : addresses)
+        text += fmt::format("{}{} {}{}", text.empty() ? "" : "\n", address.ip.to_string(),
+                            address.valid_until ? fmt::format("until {}", *address.valid_until) : "for ever",
+                            address.let_go ? " let go" : "");
+    return text;
+}
+
+std::optional<std::vector<StoredHost::Address>> read_addresses(const std::string& text) {
+    std::vector<StoredHost::Address> addresses;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::string ip;
+        std::string mode;
+        std::string until;
+        std::string let;
+        std::string go;
+        words >> ip >> mode >> until >> let >> go;
+        const auto parsed = IpAddress::parse(ip);
+        if (!parsed)
+            return std::nullopt;
+        StoredHost::Address address{.ip = *parsed, .let_go = let == "let"};
+        if (mode == "until") {
+            std::int64_t value = 0;
+            const auto [end, error] = std::from_chars(until.data(), until.data() + until.size(), value);
+            if (error != std::errc{} || end != until.data() + until.size())
+                return std::nullopt;
+            address.valid_until = value;
+        }
+        addresses.push_back(address);
+    }
+    return addresses;
+}
+
+/// FNV-1a over all columns: SQLite checks the structure of its pages, not what is in them.
+class Sum {
+public:
+    void add(std::span<const std::uint8_t> bytes) {
+        add(bytes.size());
+        for (const std::uint8_t byte : bytes)
+            mix(byte);
+    }
+    void add(const std::string& text) { add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}); }
+    void add(std::uint64_t number) {
+        for (int shift = 0; shift < 64; shift += 8)
+            mix(static_cast<std::uint8_t>(number >> shift));
+    }
+    [[nodiscard]] std::int64_t value() const { return static_cast<std::int64_t>(sum_); }
+
+private:
+    void mix(std::uint8_t byte) { sum_ = (sum_ ^ byte) * 0x100000001b3ULL; }
+    std::uint64_t sum_ = 0xcbf29ce484222325ULL;
+};
+
+std::int64_t sum_of(const StoredHost& host, const std::string& addresses) {
+    Sum sum;
+    sum.add(host.name);
+    sum.add(host.file);
+    sum.add(std::uint64_t{host.id});
+    sum.add(std::uint64_t{host.generation});
+    sum.add(static_cast<std::uint64_t>(host.state));
+    sum.add(static_cast<std::uint64_t>(host.since));
+    sum.add(host.since_reason);
+    sum.add(host.wakes);
+    sum.add(std::uint64_t{host.wake_wanted});
+    sum.add(std::uint64_t{host.woken_to_renew});
+    sum.add(static_cast<std::uint64_t>(host.configured));
+    sum.add(addresses);
+    sum.add(host.config);
+    return sum.value();
+}
+
+std::string text_at(sqlite3_stmt* row, int column) {
+    const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
+    return text == nullptr ? std::string{}
+                           : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(row, column)));
+}
+
+/// nullopt: it is damaged.
+std::optional<StoredHost> read_row(sqlite3_stmt* row) {
+    StoredHost host;
+    host.name = text_at(row, 0);
+    host.file = text_at(row, 1);
+    host.id = static_cast<HostId>(sqlite3_column_int64(row, 2));
+    host.generation = static_cast<std::uint32_t>(sqlite3_column_int64(row, 3));
+    const auto state =
+        std::ranges::find(host_state_names, text_at(row, 4), [](const char* name) { return std::string(name); });
+    if (state == host_state_names.end())
+        return std::nullopt;
+    host.state = static_cast<HostState>(state - host_state_names.begin());
+    host.since = sqlite3_column_int64(row, 5);
+    host.since_reason = text_at(row, 6);
+    host.wakes = static_cast<std::uint64_t>(sqlite3_column_int64(row, 7));
+    host.wake_wanted = sqlite3_column_int64(row, 8) != 0;
+    host.woken_to_renew = sqlite3_column_int64(row, 9) != 0;
+    host.configured = sqlite3_column_int64(row, 10);
+    const std::string addresses = text_at(row, 11);
+    if (const auto* config = static_cast<const std::uint8_t*>(sqlite3_column_blob(row, 12)); config != nullptr)
+        host.config.assign(config, config + sqlite3_column_bytes(row, 12));
+    if (sqlite3_column_int64(row, column_sum) != sum_of(host, addresses))
+        return std::nullopt;
+    auto read = read_addresses(addresses);
+    if (!read)
+        return std::nullopt;
+    host.addresses = std::move(*read);
+    return host;
+}
+
+/// Steps through the records until there are no more or a page is damaged: the result of the last step.
+int read_rows(sqlite3* database, bool descending,
+              const std::function<void(std::string name, std::optional<StoredHost>)>& row) {
+    const Statement statement =
+        prepare(database, fmt::format("SELECT {} FROM hosts ORDER BY name{}", columns, descending ? " DESC" : ""));
+    if (!statement)
+        return sqlite3_errcode(database);
+    int result = SQLITE_ROW;
+    while ((result = sqlite3_step(statement.get())) == SQLITE_ROW)
+        row(text_at(statement.get(), 0), read_row(statement.get()));
+    return result;
+}
+
+bool bind(sqlite3_stmt* statement, const StoredHost& host) {
+    const std::string addresses = text_of(host.addresses);
+    int at = 0;
+    bool good = true;
+    const auto text = [&](std::string_view value) {
+        good &= sqlite3_bind_text(statement, ++at, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT) ==
+                SQLITE_OK;
+    };
+    const auto number = [&](std::uint64_t value) {
+        good &= sqlite3_bind_int64(statement, ++at, static_cast<std::int64_t>(value)) == SQLITE_OK;
+    };
+    text(host.name);
+    text(host.file);
+    number(host.id);
+    number(host.generation);
+    text(to_string(host.state));
+    number(static_cast<std::uint64_t>(host.since));
+    text(host.since_reason);
+    number(host.wakes);
+    number(host.wake_wanted ? 1 : 0);
+    number(host.woken_to_renew ? 1 : 0);
+    number(static_cast<std::uint64_t>(host.configured));
+    text(addresses);
+    good &= sqlite3_bind_blob(statement, ++at, host.config.data(), static_cast<int>(host.config.size()),
+                              SQLITE_TRANSIENT) == SQLITE_OK;
+    number(static_cast<std::uint64_t>(sum_of(host, addresses)));
+    return good;
+}
+
+/// An empty state file.
+bool create(sqlite3* database) {
+    const auto stamps =
+        fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {};", std::int32_t{stamp}, ~std::int32_t{stamp});
+    return run(database, "BEGIN IMMEDIATE") == SQLITE_OK && run(database, create_table) == SQLITE_OK &&
+           run(database, stamps.c_str()) == SQLITE_OK && run(database, "COMMIT") == SQLITE_OK;
+}
+
+bool copy_file(const std::string& from, const std::string& to) {
+    std::error_code error;
+    return !fs::exists(from, error) || fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+}
+
+/// The first page has nothing but the schema, which is the same in every state file: takes it from a new one.
+void replace_first_page(const std::string& path, const std::string& fresh) {
+    constexpr std::size_t page = 4096;
+    std::array<char, page> bytes{};
+    std::ifstream(fresh, std::ios::binary).read(bytes.data(), page);
+    std::error_code error;
+    const auto pages = static_cast<std::uint32_t>(fs::file_size(path, error) / page);
+    for (std::size_t i = 0; i < 4; i++) // the header's size of the database in pages
+        bytes[28 + i] = static_cast<char>(pages >> (24 - 8 * i));
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.write(bytes.data(), page);
+}
+
+} // namespace
+
+void Store::Close::operator()(sqlite3* database) const {
+    sqlite3_close(database);
+}
+
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
+    std::error_code error;
+    fs::create_directories(fs::path(folder).parent_path(), error);
+    if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+        error = std::error_code(errno, std::generic_category());
+    std::unique_ptr<Store> store(new Store(folder + "/state.db"));
+    auto opened = store->open_for_writing(&store->found_);
+    if (!opened && opened.error().kind == Trouble::Kind::damaged) {
+        std::string said = opened.error().error.message;
+        const std::string aside = store->move_aside();
+        store->recover(aside.empty() ? store->path_ : aside, false);
+        said += aside.empty() ? "; it cannot be moved aside" : "; it is now " + aside;
+        store->found_.problems.insert(
+            store->found_.problems.begin(),
+            fmt::format("{}; {} hosts in it are intact, other hosts may be missing", said, store->found_.hosts.size()));
+        opened = aside.empty() ? std::move(opened) : store->open_for_writing(nullptr);
+    } else if (!opened && opened.error().kind == Trouble::Kind::unwritable) {
+        store->recover(store->path_, true);
+    }
+    if (!opened && opened.error().kind == Trouble::Kind::refused)
+        return std::unexpected(std::move(opened.error().error));
+    if (!opened) {
+        store->found_.problems.push_back(opened.error().error.message +
+                                         "; hosts cannot be added, changed, removed or put to sleep until it can be");
+        return store;
+    }
+    store->database_ = std::move(*opened);
+    if (!store->found_.problems.empty()) // what was recovered
+        if (auto written = store->commit({.hosts = store->found_.hosts, .removed = {}}); !written)
+            store->found_.problems.push_back(written.error().message);
+    return store;
+}
+
+std::expected<Store::Database, Store::Trouble> Store::open_for_writing(Found* found) const {
+    using Kind = Trouble::Kind;
+    const auto trouble = [&](Kind kind, const std::string& text) {
+        return std::unexpected(Trouble{
+            kind,
+            {kind == Kind::refused ? Errc::busy : Errc::system, fmt::format("state {}: {}", path_, text), "state"}});
+    };
+    // SQLite would make it as readable as the umask allows; there are passwords in it
+    if (const Fd made(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)); !made)
+        return trouble(Kind::unwritable,
+                       fmt::format("cannot be written: {}", std::strerror(errno))); // NOLINT(concurrency-mt-unsafe)
+    sqlite3* raw = nullptr;
+    const int result = sqlite3_open_v2(path_.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+    Database database(raw);
+    const auto failed = [&] {
+        // it was opened for writing above: read-only is what its header says
+        switch (sqlite3_extended_errcode(raw) == SQLITE_READONLY ? SQLITE_CORRUPT : sqlite3_errcode(raw)) {
+        case SQLITE_BUSY:
+            return trouble(Kind::refused, "another proxzzyd has it, or another program; stop that one, or give this "
+                                          "proxzzyd another --state");
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB:
+        case SQLITE_ERROR: // our statements are right, so what they are about is not
+            return trouble(Kind::damaged, "is damaged: " + reason(raw));
+        default:
+            return trouble(Kind::unwritable, "cannot be written: " + reason(raw));
+        }
+    };
+    if (result != SQLITE_OK)
+        return failed();
+    sqlite3_busy_timeout(raw, busy_ms);
+    // exclusive: the index of the write-ahead log is in memory and needs no room on a full disk
+    for (const char* pragma : {"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA page_size = 4096",
+                               "PRAGMA secure_delete = ON", "PRAGMA temp_store = MEMORY"})
+        if (run(raw, pragma) != SQLITE_OK)
+            return failed();
+    if (ask(raw, "PRAGMA journal_mode = WAL") != "wal")
+        return failed();
+    if (run(raw, "PRAGMA synchronous = FULL") != SQLITE_OK)
+        return failed();
+    if (const auto checked = ask(raw, "PRAGMA quick_check(1)"); checked.empty())
+        return failed();
+    else if (checked != "ok")
+        return trouble(Kind::damaged, "is damaged: " + checked.substr(0, checked.find('\n')));
+    const auto version = number_of(ask(raw, "PRAGMA user_version"));
+    const auto check = number_of(ask(raw, "PRAGMA application_id"));
+    if (version == 0 && check == 0 && ask(raw, "SELECT count(*) FROM sqlite_schema") == "0") {
+        if (!create(raw))
+            return failed();
+        return database;
+    }
+    if (check != ~version || (version & 0x7fff'0000) != schema_mark)
+        return trouble(Kind::damaged, "is damaged: its header is not that of a state file");
+    if (version > stamp)
+        return trouble(Kind::refused, fmt::format("a newer proxzzyd wrote it (version {}, known up to {}); run that "
+                                                  "one, or give this proxzzyd another --state",
+                                                  version & 0xffff, schema_version));
+    if (found == nullptr)
+        return database;
+    Found read;
+    std::string bad;
+    const int last = read_rows(raw, false, [&](const std::string& name, std::optional<StoredHost> host) {
+        if (host)
+            read.hosts.push_back(std::move(*host));
+        else if (bad.empty())
+            bad = fmt::format("is damaged: the record of host '{}' is not as it was written", name);
+    });
+    if (last != SQLITE_DONE)
+        return failed();
+    if (!bad.empty())
+        return trouble(Kind::damaged, bad);
+    *found = std::move(read);
+    return database;
+}
+
+/// Gives the file another name, and its write-ahead log too.  Empty: not possible.
+std::string Store::move_aside() const {
+    for (int i = 1; i < 10'000; i++) {
+        const std::string aside = fmt::format("{}.corrupt-{}", path_, i);
+        std::error_code error;
+        if (fs::exists(aside, error))
+            continue;
+        // the log first: without its file it is nothing, the file without it is only older
+        if (fs::exists(path_ + "-wal", error))
+            fs::rename(path_ + "-wal", aside + "-wal", error);
+        if (!error)
+            fs::rename(path_, aside, error);
+        return error ? std::string{} : aside;
+    }
+    return {};
+}
+
+/// Reads a copy of `path`, from both ends until a damaged page; if not `whole`, also with a first page that is not.
+void Store::recover(const std::string& path, bool whole) {
+    std::error_code error;
+    if (!fs::exists(path, error))
+        return;
+    std::string folder = (fs::temp_directory_path(error) / "proxzzyd-XXXXXX").string();
+    if (::mkdtemp(folder.data()) == nullptr) {
+        found_.problems.push_back(fmt::format("state {}: cannot be read: no room for a copy in {}", path_, folder));
+        return;
+    }
+    std::map<std::string, StoredHost> hosts;
+    std::set<std::string> damaged;
+    const std::string copy = folder + "/copy.db";
+    const auto read = [&] {
+        sqlite3* raw = nullptr;
+        sqlite3_open_v2(copy.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+        const Database database(raw);
+        run(raw, "PRAGMA locking_mode = EXCLUSIVE");
+        const auto row = [&](std::string name, std::optional<StoredHost> host) {
+            if (host)
+                hosts.try_emplace(host->name, std::move(*host));
+            else
+                damaged.insert(std::move(name));
+        };
+        if (read_rows(raw, false, row) != SQLITE_DONE)
+            read_rows(raw, true, row);
+    };
+    bool copied = copy_file(path, copy) && copy_file(path + "-wal", copy + "-wal");
+    if (copied)
+        read();
+    if (copied && !whole) {
+        const std::string fresh = folder + "/fresh.db";
+        {
+            sqlite3* raw = nullptr;
+            sqlite3_open_v2(fresh.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+            const Database database(raw);
+            run(raw, "PRAGMA page_size = 4096");
+            copied = create(raw);
+        }
+        fs::remove(copy + "-wal", error);
+        copied = copied && copy_file(path, copy) && copy_file(path + "-wal", copy + "-wal");
+        if (copied) {
+            replace_first_page(copy, fresh);
+            read();
+        }
+    }
+    fs::remove_all(folder, error);
+    if (!copied)
+        found_.problems.push_back(
+            fmt::format("state {}: cannot be read: no copy of it can be made in {}", path_, folder));
+    for (const auto& name : damaged)
+        if (!hosts.contains(name))
+            found_.problems.push_back(fmt::format("state {}: the record of host '{}' is damaged", path_, name));
+    for (auto& [name, host] : hosts)
+        found_.hosts.push_back(std::move(host));
+}
+
+Result<> Store::commit(const StoreBatch& batch) {
+    if (!database_) {
+        auto opened = open_for_writing(nullptr);
+        if (!opened)
+            return std::unexpected(std::move(opened.error().error));
+        database_ = std::move(*opened);
+    }
+    sqlite3* const database = database_.get();
+    const auto written = [&] {
+        if (run(database, "BEGIN IMMEDIATE") != SQLITE_OK)
+            return false;
+        const Statement insert = prepare(
+            database, fmt::format("INSERT OR REPLACE INTO hosts({}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", columns));
+        const Statement erase = prepare(database, "DELETE FROM hosts WHERE name = ?");
+        if (!insert || !erase)
+            return false;
+        for (const auto& host : batch.hosts) {
+            if (!bind(insert.get(), host) || sqlite3_step(insert.get()) != SQLITE_DONE)
+                return false;
+            sqlite3_reset(insert.get());
+        }
+        for (const auto& name : batch.removed) {
+            sqlite3_bind_text(erase.get(), 1, name.data(), static_cast<int>(name.size()), SQLITE_TRANSIENT);
+            if (sqlite3_step(erase.get()) != SQLITE_DONE)
+                return false;
+            sqlite3_reset(erase.get());
+        }
+        return run(database, "COMMIT") == SQLITE_OK;
+    };
+    if (written())
+        return {};
+    auto error = fail(Errc::system, fmt::format("state {}: cannot be written: {}", path_, reason(database)), "state");
+    if (sqlite3_get_autocommit(database) == 0)
+        run(database, "ROLLBACK");
+    return error;
+}
+
+} // namespace pz
