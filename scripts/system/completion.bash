@@ -20,7 +20,7 @@ _proxzzy_values() { # OPTION CUR
     --log-level) compgen -W "debug info warn error" -- "$2" ;;
     --wake) compgen -W "tcp/ tcp/any udp/ udp/any" -- "$2" ;;
     --interface | -i) compgen -W "$(sed -n '3,$s/^ *\([^:]*\):.*/\1/p' /proc/net/dev)" -- "$2" ;;
-    --bpffs | --hosts) compgen -d -- "$2" ;;
+    --bpffs | --hosts | --state) compgen -d -- "$2" ;;
     --control | --config | --*file | --pcap) compgen -f -- "$2" ;;
     esac
 }

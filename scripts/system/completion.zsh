@@ -16,7 +16,7 @@ _proxzzy_specs() {
         --log-level) action='(debug info warn error)' ;;
         --wake) action='(tcp/any udp/any)' ;;
         --interface) action='_net_interfaces' ;;
-        --bpffs|--hosts) action='_files -/' ;;
+        --bpffs|--hosts|--state) action='_files -/' ;;
         --control|--config|--*file|--pcap) action='_files' ;;
         esac
         # what may be given several times need not be known: each may be completed again

@@ -23,7 +23,8 @@ class Files:
 
     def write_config(self, *more):
         lines = ["# this LAN", *(f"interface = {s.gateway.interface}" for s in self.lan.segments),
-                 f"control = {self.lan.folder}/proxzzyd.sock", f"bpffs = {self.lan.bpffs}/proxzzy", *more]
+                 f"control = {self.lan.folder}/proxzzyd.sock", f"bpffs = {self.lan.bpffs}/proxzzy",
+                 f"state = {self.lan.folder}/proxzzyd.state", *more]
         self.config.write_text("\n".join(lines) + "\n")
 
     def host(self, name):

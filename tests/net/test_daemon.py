@@ -91,7 +91,7 @@ def a_killed_daemons_programs_stop_answering_in_time(lan):
 def a_daemon_starts_over_what_a_killed_one_left(lan):
     killed = sleeper(lan)
     killed.stop(signal.SIGKILL)
-    proxy = lan.proxy()
+    proxy = lan.proxy("--state", lan.folder / "another.state")
     proxy.add(lan.host)
     proxy.put_to_sleep(lan.host)
     connect_and_check(lan, proxy, lan.host.ip4)
@@ -99,7 +99,7 @@ def a_daemon_starts_over_what_a_killed_one_left(lan):
 
 def refusal(lan, *command, wrapper=(), code=1):
     """Runs a daemon that must not start: it says why in one line.  Returns the line."""
-    config = [] if "--config" in command else ["--config", "/dev/null"]
+    config = [] if "--config" in command else ["--config", "/dev/null", "--state", lan.folder / "refused.state"]
     done = lan.gateway_ns.run(*wrapper, program("proxzzyd"), *config, *command, check=False, timeout=20)
     text = (done.stdout + done.stderr).strip()
     assert done.returncode == code, f"exit {done.returncode}, not {code}: {text}"
@@ -152,14 +152,14 @@ def without_privilege_the_daemon_says_so(lan):
     binary.write_bytes(program("proxzzyd").read_bytes())
     binary.chmod(0o755)
     done = lan.gateway_ns.run(*nobody, binary, "--config", "/dev/null", "--interface", "lan0", "--control", folder / "x.sock",
-                              "--bpffs", lan.bpffs / "proxzzy", check=False, timeout=20)
+                              "--bpffs", lan.bpffs / "proxzzy", "--state", folder / "state", check=False, timeout=20)
     text = (done.stdout + done.stderr).strip()
     assert done.returncode == 1 and len(text.splitlines()) == 1, f"exit {done.returncode}: {text}"
     assert any(word in text for word in ("CAP_", "root", "privilege", "permitted")), text
     # root without capabilities gets as far as the programs
     bare = ["setpriv", "--bounding-set=-all,+dac_override", "--inh-caps=-all"]
     done = lan.gateway_ns.run(*bare, program("proxzzyd"), "--interface", "lan0", "--control", folder / "x.sock",
-                              "--bpffs", lan.bpffs / "proxzzy", check=False, timeout=20)
+                              "--bpffs", lan.bpffs / "proxzzy", "--state", folder / "state2", check=False, timeout=20)
     assert done.returncode == 1 and "CAP_BPF" in done.stderr, f"exit {done.returncode}: {done.stderr}"
     assert_nothing_left(lan, before)
 

@@ -115,7 +115,7 @@ def unprivileged(lan, capabilities):
         binary.chmod(0o755)
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set", caps,
             "--inh-caps", caps, "--ambient-caps", caps, binary, "--config", "/dev/null", "--interface", "lan0",
-            "--control", folder / "control.sock", "--bpffs", pins / "default"]
+            "--control", folder / "control.sock", "--bpffs", pins / "default", "--state", folder / "state"]
 
 
 @test("setpriv", "arping")
@@ -187,7 +187,16 @@ def the_unit_does_the_whole_story_and_is_removed_without_a_trace(lan):
         lines = [e for e in systemd.journal("proxzzyd") if e["_COMM"] == "proxzzyd"]
         assert {(e["_TRANSPORT"], e["SYSLOG_IDENTIFIER"]) for e in lines} == {("journal", "proxzzyd")}, lines
         assert any(e["MESSAGE"].startswith("ready: ") and e["PRIORITY"] == "6" for e in lines), lines
+        proxy.ctl("host", "add", "kept", "--mac", "02:00:00:00:00:77", "--ip", "192.0.2.77")
         systemd.systemctl("restart", "proxzzyd")
+        assert "kept" in [host["config"]["name"] for host in proxy.ctl("hosts")], proxy.text()
+        modes = systemd.run("stat", "-c", "%a %U", "/var/lib/proxzzy", "/var/lib/proxzzy/state.db").stdout.split("\n")
+        assert modes[:2] == ["700 proxzzy", "600 proxzzy"], modes
+        pid = systemd.show("proxzzyd", "MainPID")
+        systemd.systemctl("kill", "--kill-whom=main", "--signal=SIGUSR1", "proxzzyd")
+        wait_until("the daemon serves anew", lambda: sum(
+            e["MESSAGE"].startswith("ready: ") for e in systemd.journal("proxzzyd")) == 3)
+        assert systemd.show("proxzzyd", "ActiveState", "MainPID") == {"ActiveState": "active", "MainPID": pid}
         assert systemd.show("proxzzyd", "NRestarts") == "0", proxy.text()
         verified = systemd.run("systemd-analyze", "verify", "/usr/local/lib/systemd/system/proxzzyd.service")
         assert verified.stdout + verified.stderr == "", verified
@@ -197,7 +206,9 @@ def the_unit_does_the_whole_story_and_is_removed_without_a_trace(lan):
         kept = systemd.run("find", "/etc/proxzzy", "-type", "f").stdout.split()
         assert sorted(kept) == ["/etc/proxzzy/.made-user", "/etc/proxzzy/hosts.d/sleeper.conf",
                                 "/etc/proxzzy/proxzzyd.conf"], kept
+        assert systemd.run("test", "-e", "/var/lib/proxzzy/state.db", check=False).returncode == 0
         systemd.install("--remove", "--purge")
+        assert systemd.run("test", "-e", "/var/lib/proxzzy", check=False).returncode == 1
         systemd.run("rm", "-r", "/etc/systemd/system/proxzzyd.service.d")
         after = systemd.run("find", "/etc", "/usr/local", "/sys/fs/bpf").stdout.splitlines()
         # folders that others use too stay; so do the copies that useradd and userdel make
@@ -218,7 +229,6 @@ def a_unit_that_hangs_is_started_again(lan):
         wait_until("it answers", lambda: proxy.run_ctl("status").returncode == 0)
         said = [e["MESSAGE"] for e in systemd.journal("proxzzyd")]
         assert any("Watchdog timeout" in message for message in said), said
-        proxy.add(lan.host)
         proxy.put_to_sleep(lan.host)
         connect_and_check(lan, proxy, lan.host.ip4)
 

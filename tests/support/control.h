@@ -44,7 +44,7 @@ public:
         return status;
     }
     std::vector<control::Counter> stats() override { return counters; }
-    Result<control::Durable> host_set(HostConfig config, bool replace) override {
+    Result<> host_set(HostConfig config, bool replace) override {
         if (auto valid = validate(config); !valid)
             return std::unexpected(valid.error());
         const auto found = hosts.find(config.name);
@@ -53,7 +53,7 @@ public:
         if (found != hosts.end() && found->second.state != HostState::awake)
             return fail(Errc::busy, "host \"" + config.name + "\" is not awake", "name");
         hosts[config.name].config = config;
-        return control::Durable::no;
+        return {};
     }
     Result<control::HostStatus> host_get(std::string_view name) override {
         ++gets;
@@ -68,14 +68,21 @@ public:
             names.push_back(name);
         return names;
     }
-    Result<control::Durable> host_remove(std::string_view name) override {
+    Result<> host_remove(std::string_view name) override {
         PZ_TRY(host_get(name));
         hosts.erase(std::string(name));
-        return control::Durable::no;
+        return {};
     }
-    Result<control::Durable> host_sleep(std::string_view name) override { return move_to(name, HostState::asleep); }
-    Result<control::Durable> host_release(std::string_view name) override { return move_to(name, HostState::awake); }
-    Result<control::Durable> host_wake(std::string_view name) override { return move_to(name, HostState::waking); }
+    Result<> host_sleep(std::string_view name) override { return move_to(name, HostState::asleep); }
+    Result<> host_release(std::string_view name) override { return move_to(name, HostState::awake); }
+    Result<> host_wake(std::string_view name) override { return move_to(name, HostState::waking); }
+    void commit(Committed done) override {
+        if (holds_commits)
+            committed = std::move(done);
+        else
+            done(control::Durable::no);
+    }
+    void finish(Result<control::Durable> outcome) { std::exchange(committed, {})(std::move(outcome)); }
     Result<std::vector<control::Wake>> wakes(std::string_view name) override {
         PZ_TRY(host_get(name));
         return wake_log;
@@ -100,15 +107,17 @@ public:
     std::vector<control::Wake> wake_log;
     control::Journal events{{}, nullptr};
     std::function<void()> on_detach;
+    bool holds_commits = false; // finish() ends the one that is waiting
+    Committed committed;
     control::Explanation explanation{.reason = "nobody", .sentence = "not ours", .interface = "lan0"};
     std::vector<control::ExplainRequest> explained;
     std::size_t gets = 0;
 
 private:
-    Result<control::Durable> move_to(std::string_view name, HostState state) {
+    Result<> move_to(std::string_view name, HostState state) {
         PZ_TRY(host_get(name));
         hosts[std::string(name)].state = state;
-        return control::Durable::no;
+        return {};
     }
 };
 

@@ -45,14 +45,16 @@ class Proxy:
         self.control = lan.folder / f"{name}.sock"
         self.log = lan.folder / f"{name}.log"
         self.pins = lan.bpffs / ("proxzzy" if namespace is None else name)
+        self.state_folder = lan.folder / f"{name}.state"
         self.options = options
         self.process = None
         lan.proxies.append(self)
 
     def command(self):
         interfaces = [argument for name in self.interfaces for argument in ("--interface", name)]
+        state = [] if "--state" in self.options else ["--state", self.state_folder]
         return [program("proxzzyd"), "--config", self.config, *interfaces, "--control", self.control,
-                "--bpffs", self.pins, *self.options]
+                "--bpffs", self.pins, *state, *self.options]
 
     def start(self, wait=True):
         with open(self.log, "a") as log:

@@ -83,6 +83,37 @@ TEST_F(ControlSession, C11_CapabilitiesAreTold) {
     EXPECT_EQ(decode<Capabilities>(answers[0].message).value(), service.capabilities());
 }
 
+TEST_F(ControlSession, AChangeIsAnsweredWhenItIsOnDiskAndNotBefore) {
+    service.holds_commits = true;
+    EXPECT_TRUE(ask(PZ_MSG_HOST_SET, add, some_host(1)).empty());
+    EXPECT_TRUE(session.waits());
+    int ready = 0;
+    session.on_ready = [&] { ++ready; };
+    service.finish(Durable::yes);
+    EXPECT_FALSE(session.waits());
+    EXPECT_EQ(ready, 1);
+    const auto message = session.next();
+    ASSERT_TRUE(message);
+    const Answer answer(*message);
+    EXPECT_EQ(answer.error(), 0);
+    EXPECT_EQ(answer.acknowledgement().durable, Durable::yes);
+    EXPECT_EQ(answer.message.header.nlmsg_type, NLMSG_ERROR);
+}
+
+TEST_F(ControlSession, WhatCouldNotBeStoredIsRefused) {
+    service.holds_commits = true;
+    EXPECT_TRUE(ask(PZ_MSG_HOST_SET, add, some_host(1)).empty());
+    service.finish(fail(Errc::system, "state /x: cannot be written: disk is full; nothing was changed", "state"));
+    const auto message = session.next();
+    ASSERT_TRUE(message);
+    const Answer answer(*message);
+    EXPECT_EQ(answer.error(), EIO);
+    EXPECT_EQ(answer.acknowledgement().message, "state /x: cannot be written: disk is full; nothing was changed");
+    service.holds_commits = false;
+    const auto refusal = ask(PZ_MSG_HOST_SLEEP, NLM_F_REQUEST | NLM_F_ACK, HostName{"nobody"});
+    ASSERT_EQ(refusal.size(), 1U) << "what changes nothing waits for nothing";
+}
+
 TEST_F(ControlSession, C13_StatusIsTold) {
     const auto answers = ask(PZ_MSG_STATUS_GET, NLM_F_REQUEST | NLM_F_ACK, Nothing{});
     ASSERT_EQ(answers.size(), 2U) << "the status, and the acknowledgement asked for";

@@ -86,7 +86,7 @@ private:
 
 TEST_F(CtlRun, R32_C12_AHostsLife) {
     EXPECT_EQ(text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7"}),
-              "nas: added (durable: no; proxzzyd forgets it when it stops)");
+              "nas: added (durable: no; it could not be written to disk)");
     EXPECT_EQ(json_of({"host", "sleep", "nas"}), (json::value{{"durable", false}}));
     EXPECT_EQ(json_of({"host", "show", "nas"}).at("state"), "asleep");
     text({"host", "wake", "nas"});

@@ -194,7 +194,7 @@ TEST_F(DaemonConfig, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
     EXPECT_EQ(refusal_of(good + "identity = host\nidentity = proxy\n"),
               "option 'identity' cannot be specified more than once");
     EXPECT_EQ(refusal_of(good + "interfaces = lan1\n"),
-              "key \"interfaces\": is unknown, must be one of interface, control, bpffs, identity, max-hosts, "
+              "key \"interfaces\": is unknown, must be one of interface, control, bpffs, state, identity, max-hosts, "
               "answer-without-daemon, wake-limit, probe-interval, magic-port, log-level");
     EXPECT_EQ(refusal_of("[daemon]\ninterface = lan0\n").substr(0, 36), "key \"daemon.interface\": is unknown, ");
     EXPECT_EQ(refusal_of(good + "serve lan1\n"), "line \"serve lan1\": must be KEY = VALUE");

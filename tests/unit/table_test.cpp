@@ -212,6 +212,148 @@ protected:
     }
 };
 
+// ---- restored ------------------------------------------------------------------------------------------------------
+
+class Restored : public Table {
+protected:
+    /// The next daemon, for whose predecessor the kernel watched like this.
+    Lines restart(pz_stage stage, Duration pause = 2s) {
+        const Host kept = desk();
+        now += pause;
+        table = PresenceTable(TableOptions{});
+        return lines(table.restore(kept, stage, now));
+    }
+};
+
+const Lines look_for_it{"serve", "stage_unanswered", "probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"};
+
+TEST_F(Restored, AnAwakeHostIsAsItWas) {
+    const Host before = desk();
+    EXPECT_EQ(restart(PZ_STAGE_NONE), Lines{});
+    EXPECT_EQ(desk().config, before.config);
+    EXPECT_EQ(desk().id, before.id);
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+}
+
+TEST_F(Restored, R2_ASleeperThatTheKernelWatchedIsServedAtOnce) {
+    to_asleep();
+    const auto old = generation();
+    EXPECT_EQ(restart(PZ_STAGE_ASLEEP), Lines{"serve"});
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(generation(), old);
+    EXPECT_EQ(lines(tick()), Lines{"refresh"});
+    trigger();
+    EXPECT_EQ(state(), HostState::waking);
+}
+
+TEST_F(Restored, R2_ASleeperThatNobodyWatchedIsLookedForThenServed) {
+    to_asleep();
+    EXPECT_EQ(restart(PZ_STAGE_NONE, 10min), look_for_it);
+    EXPECT_EQ(state(), HostState::asleep);
+    now += 2900ms;
+    for (const auto& line : lines(tick()))
+        EXPECT_TRUE(line.starts_with("probe ")) << line;
+    now += 100ms;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+}
+
+TEST_F(Restored, R32_TheAnswerToTheProbeOfASleeperThatNobodyWatchedReleasesIt) {
+    to_asleep();
+    restart(PZ_STAGE_NONE);
+    proof(PZ_SIGN_REPLY, a1);
+    EXPECT_EQ(state(), HostState::awake);
+}
+
+TEST_F(Restored, AnotherStageOfTheKernelIsNoWatch) {
+    to_asleep();
+    EXPECT_EQ(restart(PZ_STAGE_UNANSWERED), look_for_it) << "its link was lost";
+    EXPECT_EQ(restart(PZ_STAGE_ARMING), look_for_it);
+}
+
+TEST_F(Restored, AHostThatFellAsleepOrWasWokenUnnoticedGoesOnAsTheKernelHasIt) {
+    to_arming();
+    EXPECT_EQ(restart(PZ_STAGE_ASLEEP), Lines{"serve"});
+    EXPECT_EQ(state(), HostState::asleep);
+    EXPECT_EQ(restart(PZ_STAGE_WAKING), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_EQ(state(), HostState::waking);
+}
+
+TEST_F(Restored, AHostThatFallsAsleepGetsItsTimeAnew) {
+    to_arming();
+    EXPECT_EQ(restart(PZ_STAGE_ARMING), Lines{"watch"});
+    EXPECT_EQ(state(), HostState::arming);
+    now += 2900ms;
+    EXPECT_EQ(lines(tick()), Lines{});
+    now += 100ms;
+    tick();
+    EXPECT_EQ(state(), HostState::asleep);
+}
+
+TEST_F(Restored, WhoWasToFallAsleepWhenNobodyWatchedIsLookedFor) {
+    to_arming();
+    EXPECT_EQ(restart(PZ_STAGE_NONE), look_for_it);
+    EXPECT_EQ(state(), HostState::asleep);
+}
+
+TEST_F(Restored, R35_AWakeGoesOn) {
+    to_waking(a1);
+    EXPECT_EQ(restart(PZ_STAGE_WAKING), (Lines{"serve", "stage_waking", "send_magic"}));
+    EXPECT_TRUE(desk().awaited.empty() || desk().awaited == Ips{a1});
+    now += 60s;
+    tick();
+    EXPECT_EQ(state(), HostState::unreachable) << "its limit counts anew";
+    EXPECT_EQ(restart(PZ_STAGE_UNANSWERED), (Lines{"serve", "stage_unanswered"}));
+    EXPECT_EQ(state(), HostState::unreachable);
+    EXPECT_EQ(lines(table.on_sought(desk().id, generation(), now)).front(), "send_magic");
+}
+
+TEST_F(Restored, WithoutALinkEverythingWaitsForIt) {
+    to_asleep();
+    const Host kept = desk();
+    table = PresenceTable(TableOptions{});
+    table.link_lost(lan);
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), (Lines{"serve", "stage_unanswered"}));
+    EXPECT_EQ(table.next_deadline(), std::nullopt);
+    EXPECT_EQ(lines(table.link_back(lan, now)), (Lines{"probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"}));
+}
+
+TEST_F(Restored, AnAddressThatEndedMeanwhileIsNotServed) {
+    to_asleep();
+    Host kept = desk();
+    kept.valid_until[1] = now + 1s;
+    now += 2s;
+    table = PresenceTable(TableOptions{});
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), (Lines{"notice address-expired", "serve"}));
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a6}));
+}
+
+TEST_F(Restored, IdsAndGenerationsGoOn) {
+    to_asleep();
+    Host kept = desk();
+    kept.id = 7;
+    kept.generation = 41;
+    table = PresenceTable(TableOptions{});
+    ASSERT_TRUE(table.restore(kept, PZ_STAGE_ASLEEP, now));
+    EXPECT_EQ(desk().id, 7U);
+    EXPECT_EQ(add(config("b", 2, {{IpAddress::v4({192, 0, 2, 20})}})), 0U) << "the lowest free one";
+    ASSERT_TRUE(table.request_sleep("b", now));
+    EXPECT_EQ(table.find("b")->generation, 42U);
+    table.skip_generations(100);
+    ASSERT_TRUE(table.request_release("desk", now));
+    to_arming();
+    EXPECT_EQ(generation(), 101U);
+    // an id that is taken, or that there is no room for: another one, which the kernel did not watch
+    kept.config = config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}});
+    kept.valid_until = {std::nullopt};
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)),
+              (Lines{"serve", "stage_unanswered", "probe 192.0.2.30"}));
+    kept.config = config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}});
+    kept.id = 4'000'000'000U;
+    ASSERT_TRUE(table.restore(kept, PZ_STAGE_NONE, now));
+    EXPECT_LT(table.find("d")->id, 10U);
+    EXPECT_FALSE(table.restore(kept, PZ_STAGE_NONE, now)) << "it is there";
+}
+
 // ---- the record ----------------------------------------------------------------------------------------------------
 
 TEST_F(Table, ANewHostIsAwakeAndNothingIsPending) {

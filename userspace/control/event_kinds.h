@@ -50,6 +50,8 @@
       "a served interface has its link again") \
     X(ready, "ready", info, "263313cf596647ebacfcb6ebd9fad06d", \
       "the daemon serves") \
+    X(restored, "restored", info, "4a17c31520654db7ab79ee765f56b66b", \
+      "hosts came back from the state file") \
     X(configuration, "configuration", info, "6c8fea38b0a44f34855d8f077a141a39", \
       "a host or an option changed in its file, or will change later") \
     X(reloaded, "reloaded", info, "1511e6a7e69c4e76b97736778d5da017", \

@@ -218,17 +218,22 @@ public:
 private:
     struct Connection {
         Connection(Socket connected, Service& service, bool writes, Requester requester)
-            : socket(std::move(connected)), send_limit(socket.get_executor()), session(service, writes, requester),
-              may_write(writes), uid(requester.uid) {}
+            : socket(std::move(connected)), send_limit(socket.get_executor()), committed(socket.get_executor()),
+              session(service, writes, requester), may_write(writes), uid(requester.uid) {
+            committed.expires_at(asio::steady_timer::time_point::max());
+            session.on_ready = [this] { committed.cancel(); };
+        }
 
         void drop() {
             error_code ignored;
             std::ignore = socket.close(ignored);
             send_limit.cancel();
+            committed.cancel();
         }
 
         Socket socket;
         asio::steady_timer send_limit;
+        asio::steady_timer committed; // never expires: cancelled when the session waits no longer
         Session session;
         bool may_write;
         uid_t uid;
@@ -322,13 +327,19 @@ private:
             const bool news = error == asio::error::operation_aborted && connection->socket.is_open();
             if (self->closed_ || (error && !news))
                 co_return;
-            // From the packet to the first message of its answer nothing else runs, so one buffer serves all.
+            // Nothing else runs before the packet is taken in, so one buffer serves all.
             asio::socket_base::message_flags flags = 0;
             const std::size_t size = connection->socket.receive(asio::buffer(self->buffer_), 0, flags, error);
             if (error != asio::error::would_block) {
                 if (error || size == 0) // the peer has closed
                     co_return;
                 connection->session.receive({self->buffer_.data(), size}, (flags & MSG_TRUNC) != 0);
+            }
+            // also after the peer has gone: what it asked for is done, and told
+            while (connection->session.waits()) {
+                co_await connection->committed.async_wait(asio::redirect_error(asio::use_awaitable, error));
+                if (self->closed_)
+                    co_return;
             }
             while (auto message = connection->session.next()) {
                 // The first attempt is made at once: the answer to DETACH is out before the daemon stops.

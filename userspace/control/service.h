@@ -172,7 +172,8 @@ struct Explanation {
 /// Whether an acknowledged change survives a restart.
 enum class Durable : bool { no, yes };
 
-/// All calls come from the loop thread and return at once.
+/// All calls come from the loop thread and return at once.  A change that was not refused is acknowledged when
+/// commit() says so.
 class Service {
 public:
     virtual ~Service() = default;
@@ -182,17 +183,22 @@ public:
     virtual std::vector<Counter> stats() = 0;
 
     /// Adds a host; with `replace`, changes one that is awake.  A host in proxy care is Errc::busy.
-    virtual Result<Durable> host_set(HostConfig config, bool replace) = 0;
+    virtual Result<> host_set(HostConfig config, bool replace) = 0;
     virtual Result<HostStatus> host_get(std::string_view name) = 0;
     /// Names in order; a dump walks them by repeated host_get.
     virtual std::vector<std::string> host_names() = 0;
-    virtual Result<Durable> host_remove(std::string_view name) = 0;
+    virtual Result<> host_remove(std::string_view name) = 0;
     /// R32: the host goes to sleep; answered when the kernel is programmed.
-    virtual Result<Durable> host_sleep(std::string_view name) = 0;
+    virtual Result<> host_sleep(std::string_view name) = 0;
     /// R32: proxy operation ends, the host is awake.
-    virtual Result<Durable> host_release(std::string_view name) = 0;
+    virtual Result<> host_release(std::string_view name) = 0;
     /// R35: wake by Magic Packet.
-    virtual Result<Durable> host_wake(std::string_view name) = 0;
+    virtual Result<> host_wake(std::string_view name) = 0;
+    using Committed = std::function<void(Result<Durable>)>;
+    /// To be called after each of these that succeeded, before anything else is asked.  `done` hears, now or later from
+    /// the loop, that the change is on disk; that it holds, but is not on disk; or why it could not be stored and was
+    /// undone.  It is not called any more once the service is gone.
+    virtual void commit(Committed done) = 0;
     /// C14: what woke the host lately, and what did not, in order of time.
     virtual Result<std::vector<Wake>> wakes(std::string_view name) = 0;
     /// What happened lately.  The protocol adds requests to it.

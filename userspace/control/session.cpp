@@ -86,6 +86,7 @@ std::unexpected<Refusal> blame(Error error, const Received& request) {
 void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     nlmsghdr header{};
     host_.clear();
+    is_change_ = false;
     auto outcome = [&]() -> Decoded<Acknowledgement> {
         auto request = open_request(packet, header);
         if (truncated)
@@ -96,6 +97,21 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
                            "nlmsg_len"});
         return dispatch(PZ_TRY(std::move(request)));
     }();
+    if (!outcome || !is_change_)
+        return finish(header, std::move(outcome));
+    waits_ = true;
+    service_.commit([this, header](Result<Durable> durable) {
+        waits_ = false;
+        if (durable)
+            finish(header, Acknowledgement{.message = {}, .durable = *durable});
+        else
+            finish(header, refuse(std::move(durable.error())));
+        if (on_ready)
+            on_ready();
+    });
+}
+
+void Session::finish(const nlmsghdr& header, Decoded<Acknowledgement> outcome) {
     tell(header, outcome);
     const bool dumps = dump_ || header.nlmsg_type == PZ_MSG_EVENTS_GET;
     if (outcome && (header.nlmsg_flags & NLM_F_ACK) != 0 && !dumps)
@@ -324,10 +340,12 @@ Decoded<Acknowledgement> Session::wakes(const Received& request) {
     return Acknowledgement{};
 }
 
-Result<Durable> Session::apply(HostConfig config, std::uint16_t flags) {
+Result<> Session::apply(HostConfig config, std::uint16_t flags) {
     if ((flags & NLM_F_CREATE) == 0)
         PZ_TRY(service_.host_get(config.name));
-    return service_.host_set(std::move(config), (flags & NLM_F_REPLACE) != 0);
+    PZ_TRY(service_.host_set(std::move(config), (flags & NLM_F_REPLACE) != 0));
+    is_change_ = true;
+    return {};
 }
 
 Decoded<Acknowledgement> Session::host_set(const Received& request) {
@@ -340,10 +358,9 @@ Decoded<Acknowledgement> Session::host_set(const Received& request) {
                        {}});
     HostConfig config = PZ_TRY(decode<HostConfig>(request));
     host_ = config.name;
-    auto durable = apply(std::move(config), request.header.nlmsg_flags);
-    if (!durable)
-        return blame(std::move(durable.error()), request);
-    return Acknowledgement{.message = {}, .durable = *durable};
+    if (auto applied = apply(std::move(config), request.header.nlmsg_flags); !applied)
+        return blame(std::move(applied.error()), request);
+    return Acknowledgement{};
 }
 
 Decoded<Acknowledgement> Session::host_begin(const Received& request) {
@@ -390,19 +407,17 @@ Decoded<Acknowledgement> Session::host_commit(const Received& request) {
     Record record = std::move(*record_);
     record_.reset();
     host_ = record.config.name;
-    auto durable = apply(std::move(record.config), record.flags);
-    if (!durable)
-        return refuse(std::move(durable.error()));
-    return Acknowledgement{.message = {}, .durable = *durable};
+    if (auto applied = apply(std::move(record.config), record.flags); !applied)
+        return refuse(std::move(applied.error()));
+    return Acknowledgement{};
 }
 
-Decoded<Acknowledgement> Session::host_change(const Received& request,
-                                              Result<Durable> (Service::*change)(std::string_view)) {
+Decoded<Acknowledgement> Session::host_change(const Received& request, Result<> (Service::*change)(std::string_view)) {
     host_ = PZ_TRY(decode<HostName>(request)).name;
-    auto durable = (service_.*change)(host_);
-    if (!durable)
-        return blame(std::move(durable.error()), request);
-    return Acknowledgement{.message = {}, .durable = *durable};
+    if (auto changed = (service_.*change)(host_); !changed)
+        return blame(std::move(changed.error()), request);
+    is_change_ = true;
+    return Acknowledgement{};
 }
 
 Decoded<Acknowledgement> Session::explain(const Received& request) {

@@ -26,8 +26,12 @@ public:
         : service_(service), may_write_(may_write), requester_(requester) {}
 
     /// Does what the packet asks for.  `truncated`: the packet was longer than PZ_CONTROL_MAX_MESSAGE.
-    /// To be called when next() has nothing more to say about the packet before.
+    /// To be called when next() has nothing more to say about the packet before, and not while it waits().
     void receive(std::span<const std::uint8_t> packet, bool truncated);
+    /// Whether the answer to the packet is still to come: a change is on its way to the disk.
+    [[nodiscard]] bool waits() const { return waits_; }
+    /// Called when it no longer does.
+    std::function<void()> on_ready;
 
     /// The next message for the peer.  A dump is made one message at a time, as it is taken.
     std::optional<Message> next();
@@ -57,6 +61,7 @@ private:
     };
 
     Decoded<Acknowledgement> dispatch(const Received& request);
+    void finish(const nlmsghdr& request, Decoded<Acknowledgement> outcome);
     void tell(const nlmsghdr& request, const Decoded<Acknowledgement>& outcome);
     template <class T>
     Decoded<Acknowledgement> answer(const Received& request, const T& body);
@@ -66,11 +71,11 @@ private:
     Decoded<Acknowledgement> host_begin(const Received& request);
     Decoded<Acknowledgement> host_put(const Received& request);
     Decoded<Acknowledgement> host_commit(const Received& request);
-    Decoded<Acknowledgement> host_change(const Received& request, Result<Durable> (Service::*change)(std::string_view));
+    Decoded<Acknowledgement> host_change(const Received& request, Result<> (Service::*change)(std::string_view));
     Decoded<Acknowledgement> events(const Received& request);
     Decoded<Acknowledgement> wakes(const Received& request);
     Decoded<Acknowledgement> explain(const Received& request);
-    Result<Durable> apply(HostConfig config, std::uint16_t flags);
+    Result<> apply(HostConfig config, std::uint16_t flags);
     std::optional<Message> next_event(Stream& stream);
 
     Service& service_;
@@ -82,6 +87,8 @@ private:
     std::function<std::optional<Message>()> dump_; // the rest of a dump, its NLMSG_DONE included
     std::optional<Stream> stream_;
     bool may_wait_ = false;
+    bool waits_ = false;
+    bool is_change_ = false; // the request changed something that is to be committed
 };
 
 } // namespace pz::control

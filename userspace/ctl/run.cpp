@@ -45,7 +45,7 @@ std::string done(const Command& command, const Acknowledgement& acknowledgement,
     if (command.json)
         return flag_to_json("durable", durable);
     return fmt::format("{}: {}{}", command.config.name, what,
-                       durable ? "" : " (durable: no; proxzzyd forgets it when it stops)");
+                       durable ? "" : " (durable: no; it could not be written to disk)");
 }
 
 Result<std::string> change(const Command& command, Client& client, std::uint16_t type, const char* what) {

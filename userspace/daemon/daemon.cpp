@@ -128,11 +128,17 @@ std::uint64_t milliseconds(Duration duration) {
 } // namespace
 
 Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor monitor, std::vector<Link> links,
-               std::unique_ptr<fastpath::Fastpath> fastpath)
+               std::unique_ptr<fastpath::Fastpath> fastpath, std::unique_ptr<Store> store)
     : loop_(loop), options_(std::move(options)), monitor_(std::move(monitor)), links_(std::move(links)),
       started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
-      tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()) {
-}
+      tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()),
+      found_(store->take_found()),
+      state_(std::make_unique<DurableState>(
+          loop, std::move(store),
+          DurableState::Hooks{.row = [this](const std::string& name) { return row_of(name); },
+                              .put_back = [this](const std::string& name,
+                                                 const std::optional<StoredHost>& before) { put_back(name, before); },
+                              .failed = [this](const Error& error) { record_failure(error.message); }})) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, DaemonOptions options) {
     auto monitor = PZ_TRY(LinkMonitor::open());
@@ -142,21 +148,25 @@ Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, Daem
         links.push_back(PZ_TRY(find_link(name)));
         PZ_TRY(check_servable(links.back()));
     }
+    auto store = PZ_TRY(Store::open(options.state));
     auto fastpath = PZ_TRY(fastpath::Fastpath::open(fastpath_options(options)));
-    return std::unique_ptr<Daemon>(
-        new Daemon(loop, std::move(options), std::move(monitor), std::move(links), std::move(fastpath)));
+    return std::unique_ptr<Daemon>(new Daemon(loop, std::move(options), std::move(monitor), std::move(links),
+                                              std::move(fastpath), std::move(store)));
 }
 
 Result<> Daemon::serve() {
     PZ_TRY(fastpath_->heartbeat(now()));
     segments_ = std::make_unique<Segments>(*fastpath_);
     for (const auto& link : links_) {
-        PZ_TRY(segments_->serve(link));
-        const Port& port = segments_->ports().back();
-        record_port(control::EventKind::interface, port,
-                    fmt::format("XDP in {} mode, {}", to_string(port.mode), link.mac.to_string()));
+        PZ_TRY(segments_->add(link));
         if (!link.up)
-            lose_link(port, "no link yet: it is served as soon as it has one");
+            lose_link(segments_->ports().back(), "no link yet: it is served as soon as it has one");
+    }
+    restore_hosts(); // before the first frame that our programs see
+    for (Port& port : segments_->ports()) {
+        PZ_TRY(segments_->attach(port));
+        record_port(control::EventKind::interface, port,
+                    fmt::format("XDP in {} mode, {}", to_string(port.mode), port.link.mac.to_string()));
     }
     fastpath_->drop_links_except(options_.interfaces);
 
@@ -191,6 +201,12 @@ void Daemon::take_off() {
     if (links_ready_.is_open())
         links_ready_.release(); // and this one the monitor's
     overheard_.reset();
+    state_.reset();
+    if (leaves_) {
+        for (Port& port : segments_->ports())
+            port.restore_offload = false; // the kernel goes on looking at tags
+        return;
+    }
     if (fastpath_)
         fastpath_->detach_all();
     if (segments_)
@@ -237,12 +253,19 @@ std::vector<control::Counter> Daemon::stats() {
     return counters;
 }
 
-Result<control::Durable> Daemon::host_set(HostConfig config, bool replace) {
+Result<> Daemon::host_set(HostConfig config, bool replace) {
     PZ_TRY(writable(config.name));
     const std::string name = config.name;
+    if (const auto kept = not_restored_.find(name); kept != not_restored_.end() && !replace)
+        return fail(Errc::exists,
+                    fmt::format("name '{}': there is a record of it in the state file that could not be restored ({}); "
+                                "replace it, or remove it first",
+                                name, kept->second),
+                    "name");
+    begin_change(name, true);
     PZ_TRY(set_host(std::move(config), replace));
     file_hosts_.forget(name);
-    return control::Durable::no;
+    return {};
 }
 
 Result<> Daemon::set_host(HostConfig config, bool replace) {
@@ -250,8 +273,11 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     if (!has_link(*segments_->find(segment)->port))
         react(table_.link_lost(segment), {}); // it may be new
+    const std::string name = config.name;
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
     rearm();
+    not_restored_.erase(name);
+    state_->changed(name);
     return {};
 }
 
@@ -275,23 +301,26 @@ std::vector<std::string> Daemon::host_names() {
     return table_.names();
 }
 
-Result<control::Durable> Daemon::apply_request(Result<Effects> effects) {
+Result<> Daemon::apply_request(Result<Effects> effects) {
     if (!effects)
         return std::unexpected(std::move(effects).error());
-    PZ_TRY(apply(*effects, {.decided_by = "operator"}));
-    return control::Durable::no;
+    return apply(*effects, {.decided_by = "operator"});
 }
 
-Result<control::Durable> Daemon::host_remove(std::string_view name) {
+Result<> Daemon::host_remove(std::string_view name) {
     PZ_TRY(writable(name));
+    begin_change(name, true);
     file_hosts_.forget(name);
     return remove_host(name);
 }
 
-Result<control::Durable> Daemon::remove_host(std::string_view name) {
+Result<> Daemon::remove_host(std::string_view name) {
     const Host* host = table_.find(name);
+    if (host == nullptr && not_restored_.contains(name))
+        return {}; // commit() erases it
     if (host == nullptr)
         return apply_request(table_.remove(name));
+    state_->changed(std::string(name));
     wakes_.forget(host->id);
     const Host removed = *host;
     auto done = apply_request(table_.remove(name));
@@ -304,7 +333,8 @@ Result<std::vector<control::Wake>> Daemon::wakes(std::string_view name) {
     return wakes_.of(host->id);
 }
 
-Result<control::Durable> Daemon::host_sleep(std::string_view name) {
+Result<> Daemon::host_sleep(std::string_view name) {
+    begin_change(name, true);
     auto done = apply_request(table_.request_sleep(name, now()));
     if (!done) // what is acknowledged is programmed; what cannot be programmed is not in our care
         if (auto released = apply_request(table_.request_release(name, now())); !released)
@@ -312,11 +342,13 @@ Result<control::Durable> Daemon::host_sleep(std::string_view name) {
     return done;
 }
 
-Result<control::Durable> Daemon::host_release(std::string_view name) {
+Result<> Daemon::host_release(std::string_view name) {
+    begin_change(name, false);
     return apply_request(table_.request_release(name, now()));
 }
 
-Result<control::Durable> Daemon::host_wake(std::string_view name) {
+Result<> Daemon::host_wake(std::string_view name) {
+    begin_change(name, false);
     return apply_request(table_.request_wake(name, now()));
 }
 
@@ -352,10 +384,7 @@ Result<> Daemon::detach() {
 
 FileHosts::Table Daemon::file_table() {
     return {.set = [this](HostConfig config) { return set_host(std::move(config), true); },
-            .remove = [this](std::string_view name) -> Result<> {
-                (void)PZ_TRY(remove_host(name));
-                return {};
-            },
+            .remove = [this](std::string_view name) { return remove_host(name); },
             .in_care =
                 [this](std::string_view name) {
                     const Host* host = table_.find(name);
@@ -530,7 +559,9 @@ void Daemon::on_router(SegmentId segment, ByteView frame) {
     if (!routers_[segment].admit(now())) // each costs a look at every host in its prefixes
         return;
     for (const auto& [prefix, valid] : advertised_prefixes(frame))
-        table_.on_prefix(segment, prefix, valid, now());
+        for (const HostId host : table_.on_prefix(segment, prefix, valid, now()))
+            if (const Host* found = table_.get(host); found != nullptr)
+                state_->changed(found->config.name);
     rearm();
 }
 
@@ -622,6 +653,8 @@ void Daemon::on_heartbeat() {
     else if (trigger_thread_ && trigger_thread_->is_alive(now()))
         service_manager::alive();
     sweep_lost_events();
+    if (const auto left = std::exchange(left_at_, std::nullopt)) // by now the rings have told what they knew
+        sweep(*left, PZ_REASON_COUNT);
     record_file_hosts(file_hosts_.retry());
 }
 
@@ -635,6 +668,10 @@ void Daemon::sweep_lost_events() {
     loss.sentence = fastpath::reason_sentence(PZ_REASON_RING_FULL);
     journal_.record(control::EventKind::ring_loss, std::move(loss));
     ring_full_ = full;
+    sweep({}, PZ_REASON_RING_FULL);
+}
+
+void Daemon::sweep(Instant since, std::uint32_t reason) {
     for (const auto& name : table_.names()) {
         const Host* host = table_.find(name);
         if (host == nullptr || host->state == HostState::awake)
@@ -644,11 +681,12 @@ void Daemon::sweep_lost_events() {
             react(table_.on_owner(host->id, host->generation, PZ_EVENT_RELEASE, PZ_SIGN_NONE, std::nullopt, now()),
                   {.decided_by = "host",
                    .at = instant_from_ns(live.last_seen_ns),
-                   .reason = PZ_REASON_RING_FULL,
+                   .reason = reason,
                    .sign = name_of(PZ_SIGN_NONE)});
-        else if (host->state == HostState::asleep && instant_from_ns(live.last_trigger_ns) > host->since)
+        else if (host->state == HostState::asleep &&
+                 instant_from_ns(live.last_trigger_ns) > std::max(host->since, since))
             react(table_.on_trigger(host->id, host->generation, std::nullopt, false, now()),
-                  {.at = instant_from_ns(live.last_trigger_ns), .reason = PZ_REASON_RING_FULL});
+                  {.at = instant_from_ns(live.last_trigger_ns), .reason = reason});
     }
 }
 
@@ -823,11 +861,15 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return {};
     case Kind::stop_answering:
         fastpath_->stop_answering(effect.host, effect.address);
+        if (const Host* host = table_.get(effect.host); host != nullptr) // an address may be let go
+            state_->changed(host->config.name);
         return {};
     default:
         break;
     }
     const Host* host = table_.get(effect.host);
+    if (host != nullptr && (effect.kind == Kind::edge || effect.kind == Kind::deliver || effect.kind == Kind::notice))
+        state_->changed(host->config.name);
     const Segment* segment = host == nullptr ? nullptr : segments_->find(host->segment);
     if (segment == nullptr)
         return {};

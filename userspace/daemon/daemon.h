@@ -15,6 +15,7 @@
 
 #include "control/journal.h"
 #include "control/service.h"
+#include "daemon/durable_state.h"
 #include "daemon/host_files.h"
 #include "daemon/options.h"
 #include "daemon/segments.h"
@@ -50,21 +51,23 @@ public:
     /// could not be applied.
     bool set_file_hosts(const HostFiles& files);
     [[nodiscard]] std::size_t file_hosts() const { return file_hosts_.size(); }
-    /// Takes everything off the kernel and the network.
+    /// Takes everything off the kernel and the network; after leave() the kernel goes on answering for the next daemon.
     ~Daemon() override;
+    void leave() { leaves_ = true; }
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
 
     control::Capabilities capabilities() override;
     control::DaemonStatus status() override;
     std::vector<control::Counter> stats() override;
-    Result<control::Durable> host_set(HostConfig config, bool replace) override;
+    Result<> host_set(HostConfig config, bool replace) override;
     Result<control::HostStatus> host_get(std::string_view name) override;
     std::vector<std::string> host_names() override;
-    Result<control::Durable> host_remove(std::string_view name) override;
-    Result<control::Durable> host_sleep(std::string_view name) override;
-    Result<control::Durable> host_release(std::string_view name) override;
-    Result<control::Durable> host_wake(std::string_view name) override;
+    Result<> host_remove(std::string_view name) override;
+    Result<> host_sleep(std::string_view name) override;
+    Result<> host_release(std::string_view name) override;
+    Result<> host_wake(std::string_view name) override;
+    void commit(Committed done) override;
     Result<std::vector<control::Wake>> wakes(std::string_view name) override;
     control::Journal& journal() override { return journal_; }
     Result<control::Explanation> explain(const control::ExplainRequest& request) override;
@@ -72,16 +75,23 @@ public:
 
 private:
     Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor monitor, std::vector<Link> links,
-           std::unique_ptr<fastpath::Fastpath> fastpath);
+           std::unique_ptr<fastpath::Fastpath> fastpath, std::unique_ptr<Store> store);
 
     void take_off();
+
+    // hosts on disk (restore.cpp)
+    void restore_hosts();
+    Result<> restore_host(const StoredHost& stored, bool watched);
+    void put_back(const std::string& name, const std::optional<StoredHost>& before);
+    [[nodiscard]] std::optional<StoredHost> row_of(const std::string& name) const;
+    void begin_change(std::string_view name, bool undo);
 
     // hosts that files configure
     FileHosts::Table file_table();
     Result<> writable(std::string_view name) const;
     Result<> set_host(HostConfig config, bool replace);
     bool record_file_hosts(const FileHosts::Report& report);
-    Result<control::Durable> remove_host(std::string_view name);
+    Result<> remove_host(std::string_view name);
 
     // events
     void on_notice(const TriggerNotice& notice);
@@ -100,6 +110,8 @@ private:
     void wait_overheard();
     void consume_overheard();
     void sweep_lost_events();
+    /// Looks at every sleeper for what the rings may not have told: releases, and triggers after `since`.
+    void sweep(Instant since, std::uint32_t reason);
     Instant last_seen(HostId host) const;
 
     // interfaces
@@ -115,7 +127,7 @@ private:
     void record_port(control::EventKind kind, const Port& port, std::string_view text);
 
     // effects
-    Result<control::Durable> apply_request(Result<Effects> effects);
+    Result<> apply_request(Result<Effects> effects);
     /// All of them, whatever fails; failures are recorded, the first one comes back.
     Result<> apply(const Effects& effects, const Cause& cause);
     Result<> apply(const Effect& effect, const Cause& cause);
@@ -186,6 +198,13 @@ private:
     std::map<SegmentId, control::Sparing> routers_;
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
+    Store::Found found_; // until the hosts are restored
+    /// Names of stored records that are not in the table, and why.
+    std::map<std::string, std::string, std::less<>> not_restored_;
+    std::optional<DurableState::Change> change_; // made, not committed yet
+    bool leaves_ = false;
+    std::optional<Instant> left_at_; // the last heartbeat of the daemon whose work goes on; until that is swept
+    std::unique_ptr<DurableState> state_; // its last batch is read from everything else
 };
 
 } // namespace pz

@@ -62,6 +62,8 @@ public:
     /// To be called from time to time: does what had to wait, if it can be done now.
     Report retry();
 
+    /// The table has a host that this file configured in an earlier life of the daemon.
+    void adopt(const std::string& name, HostFile file) { hosts_.insert_or_assign(name, std::move(file)); }
     /// The file that a host comes from; nullptr: it does not come from one.
     [[nodiscard]] const std::string* file_of(std::string_view name) const;
     [[nodiscard]] std::size_t size() const { return hosts_.size(); }

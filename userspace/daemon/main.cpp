@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // proxzzyd: the network proxy for sleeping hosts.
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -94,24 +99,26 @@ private:
     pz::Daemon& daemon_;
 };
 
-/// Calls `reload` for each SIGHUP until another signal of the set stops the loop and is named in `why`.
-void wait_signal(boost::asio::signal_set& signals, boost::asio::io_context& loop, const Reload& reload,
-                 std::string& why) {
+/// Calls `reload` for each SIGHUP until another signal of the set stops the loop; that is in `ending`.
+void wait_signal(boost::asio::signal_set& signals, boost::asio::io_context& loop, const Reload& reload, int& ending) {
     signals.async_wait([&](const boost::system::error_code& error, int number) {
         if (error)
             return;
         if (number == SIGHUP) {
             reload();
-            return wait_signal(signals, loop, reload, why);
+            return wait_signal(signals, loop, reload, ending);
         }
-        why = fmt::format("signal {}", number);
+        ending = number;
         loop.stop();
     });
 }
 
-int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, const char* const* argv) {
+/// `restart`: the daemon ended so that its program can be executed anew.
+int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, const char* const* argv,
+        bool& restart) {
     boost::asio::io_context loop(1);
     boost::asio::signal_set signals(loop, SIGTERM, SIGINT, SIGHUP);
+    signals.add(SIGUSR1);
     auto daemon = pz::Daemon::load(loop, options);
     if (!daemon)
         return refuse(daemon.error());
@@ -124,27 +131,43 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
     if (!(*daemon)->set_file_hosts(files))
         return exit_failed;
     const Reload reload(argc, argv, options, **daemon);
-    std::string why = "detach requested";
-    wait_signal(signals, loop, reload, why);
+    int ending = 0;
+    wait_signal(signals, loop, reload, ending);
     auto& journal = (*daemon)->journal();
     pz::control::Event ready;
     ready.text = fmt::format("control socket {}, pins in {}", options.control, options.bpffs);
     journal.record(pz::control::EventKind::ready, std::move(ready));
     pz::service_manager::ready(status_line(options));
     loop.run();
-    pz::service_manager::stopping();
+    restart = ending == SIGUSR1;
     pz::control::Event stopping;
-    stopping.text = std::move(why);
-    if (const auto status = (*daemon)->status(); status.hosts_asleep > 0)
+    if (restart) {
+        (*daemon)->leave();
+        pz::service_manager::reloading();
+        stopping.text = "restarts; the kernel goes on answering";
+    } else {
+        pz::service_manager::stopping();
+        stopping.text = ending == 0 ? "detach requested" : fmt::format("signal {}", ending);
+    }
+    if (const auto status = (*daemon)->status(); !restart && status.hosts_asleep > 0)
         stopping.text += fmt::format("; {} hosts in proxy care are on their own from now on", status.hosts_asleep);
     journal.record(pz::control::EventKind::stopping, std::move(stopping));
     (*server)->close(); // its readers hear of it
     return 0;
 }
 
+/// Where this program is, by the name that a newer one has taken after an upgrade.
+std::string own_path() {
+    std::string path(PATH_MAX, '\0');
+    const auto length = ::readlink("/proc/self/exe", path.data(), path.size());
+    path.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
+    return path;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
+    const std::string path = own_path();
     const auto parsed = pz::parse_options(argc, argv);
     if (!parsed)
         return refuse(std::span(&parsed.error(), 1));
@@ -165,5 +188,11 @@ int main(int argc, char** argv) {
         return 0;
     }
     pz::log::set_up("proxzzyd", options.log_level);
-    return run(options, *files, argc, argv);
+    bool restart = false;
+    const int status = run(options, *files, argc, argv, restart);
+    if (restart && status == 0) {
+        ::execv(path.c_str(), argv);
+        return refuse({pz::Errc::system, fmt::format("cannot execute {}: error {}", path, errno)});
+    }
+    return status;
 }

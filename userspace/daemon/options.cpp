@@ -50,6 +50,8 @@ po::options_description file_options(Given& given) {
          "the control socket")
         ("bpffs", po::value(&options.bpffs)->value_name("DIR")->default_value(fastpath::default_bpffs),
          "where the kernel programs and maps are pinned; one daemon each")
+        ("state", po::value(&options.state)->value_name("DIR")->default_value(default_state),
+         "where the hosts are kept, on disk; one daemon each")
         ("identity", po::value(&given.identity)->value_name("WHOSE")->default_value("host"),
          "whose MAC goes into answers, for hosts that do not say: host or proxy")
         ("max-hosts", po::value(&options.max_hosts)->value_name("N")->default_value(options.max_hosts),
@@ -128,6 +130,9 @@ Result<DaemonOptions> check(Given given, const Name& name) {
         return fail(Errc::invalid, fmt::format("{} '{}' is out of range: 1 to 3600 seconds", name("probe-interval"),
                                                given.probe_interval));
     options.probe_interval = std::chrono::seconds(given.probe_interval);
+    if (options.state.empty())
+        return fail(Errc::invalid,
+                    fmt::format("{} '' is not a folder: name one, e.g. {}", name("state"), default_state));
     options.magic_ports = PZ_TRY(magic_ports(name("magic-port"), given.magic_ports));
     const auto level = std::ranges::find(levels, given.log_level);
     if (level == levels.end())
@@ -220,6 +225,7 @@ std::vector<std::string> needs_restart(const DaemonOptions& running, const Daemo
     compare("interface", running.interfaces, now.interfaces);
     compare("control", running.control, now.control);
     compare("bpffs", running.bpffs, now.bpffs);
+    compare("state", running.state, now.state);
     compare("identity", running.identity, now.identity);
     compare("max-hosts", running.max_hosts, now.max_hosts);
     compare("answer-without-daemon", running.answer_without_daemon, now.answer_without_daemon);

@@ -18,6 +18,7 @@ struct DaemonOptions {
     std::vector<std::string> interfaces;
     std::string control;
     std::string bpffs;
+    std::string state; // folder of the state file
     Identity identity = Identity::host;
     std::uint32_t max_hosts = 65'536;
     Duration answer_without_daemon = std::chrono::minutes(10);
@@ -35,6 +36,7 @@ struct PrintAndExit {
 };
 
 inline constexpr const char* default_config = "/etc/proxzzy/proxzzyd.conf";
+inline constexpr const char* default_state = "/var/lib/proxzzy";
 
 /// `config` is the file that is read if --config is not given and the file is there.  Errors name the option or the
 /// file and its key, the value and what would be right; Errc::system if it is not the person's fault.

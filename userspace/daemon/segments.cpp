@@ -43,27 +43,41 @@ void Segments::restore_offload(Port& port, const std::string& name) {
             spdlog::warn("{}: {}", name, restored.error().message);
 }
 
-Result<> Segments::serve(const Link& link) {
-    PZ_TRY(attach(ports_.emplace_back(), link));
+Result<> Segments::add(const Link& link) {
+    PZ_TRY(open(ports_.emplace_back(), link));
     (void)PZ_TRY(resolve(link.name, {}));
     return {};
 }
 
 Result<> Segments::attach(Port& port, const Link& link) {
+    PZ_TRY(open(port, link));
+    return attach(port);
+}
+
+Result<> Segments::attach(Port& port) {
+    auto mode = fastpath_.attach(port.link.name, port.link.ifindex);
+    if (!mode) {
+        detach(port, port.link.name);
+        return std::unexpected(std::move(mode).error());
+    }
+    port.mode = *mode;
+    return {};
+}
+
+Result<> Segments::open(Port& port, const Link& link) {
     port.link = link;
-    const auto attached = [&]() -> Result<> {
+    const auto opened = [&]() -> Result<> {
         port.socket = std::make_shared<PacketSocket>(PZ_TRY(PacketSocket::open(link.ifindex)));
         auto was_on = disable_rx_vlan_offload(link.name);
         port.tags_visible = was_on.has_value();
         port.restore_offload = was_on.value_or(false);
         if (!was_on)
             spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
-        port.mode = PZ_TRY(fastpath_.attach(link.name, link.ifindex));
         return write(port);
     }();
-    if (!attached)
+    if (!opened)
         detach(port, link.name);
-    return attached;
+    return opened;
 }
 
 void Segments::detach(Port& port, const std::string& name) {

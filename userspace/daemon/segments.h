@@ -49,10 +49,11 @@ public:
     /// Gives the interfaces their VLAN offload back.
     ~Segments();
 
-    /// Adds a port with its untagged segment, and attaches it.
-    Result<> serve(const Link& link);
-    /// Opens the interface for sending, makes its tags visible, attaches XDP and gives it the port's segments.  On an
-    /// error the port is detached.
+    /// Adds a port with its untagged segment: everything but the attachment of XDP, which attach() does.
+    Result<> add(const Link& link);
+    /// Attaches XDP to a port that was added: from now on its frames are seen.  On an error the port is detached.
+    Result<> attach(Port& port);
+    /// The same for a port whose interface is (back) there as `link`: opens it first.
     Result<> attach(Port& port, const Link& link);
     /// Takes everything off the interface, which is called `name` now; empty: it is gone.
     void detach(Port& port, const std::string& name);
@@ -72,6 +73,8 @@ public:
     [[nodiscard]] std::deque<Port>& ports() { return ports_; }
 
 private:
+    /// Opens the interface for sending, makes its tags visible and tells the kernel of the port's segments.
+    Result<> open(Port& port, const Link& link);
     Result<> write(const Segment& segment);
     static void restore_offload(Port& port, const std::string& name);
 

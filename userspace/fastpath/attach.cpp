@@ -123,6 +123,11 @@ std::string PinDirectory::link_path(std::string_view interface) const {
     return path_ + "/links/" + replaced(std::string(interface), '.', ':');
 }
 
+std::uint32_t PinDirectory::attached_to(std::string_view interface) const {
+    const Fd link(bpf_obj_get(link_path(interface).c_str()));
+    return link ? link_ifindex(link.get()) : 0;
+}
+
 void PinDirectory::remove_link(std::string_view interface) {
     const std::string path = link_path(interface);
     // the last reference to an unpinned link goes some time later; whoever asked wants it off now

@@ -27,6 +27,8 @@ public:
     [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] std::string map_path(std::string_view name) const { return path_ + "/maps/" + std::string(name); }
     [[nodiscard]] std::string link_path(std::string_view interface) const;
+    /// The index of the interface that the pinned link of that name is attached to; 0: of none.
+    [[nodiscard]] std::uint32_t attached_to(std::string_view interface) const;
     /// Interfaces with a pinned link.
     [[nodiscard]] std::vector<std::string> links() const;
     /// Unpins everything; a link that nobody else holds detaches its program.  The directory goes too.

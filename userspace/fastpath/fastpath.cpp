@@ -97,9 +97,44 @@ void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
 
 Fastpath::Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon)
     : pins_(std::move(pins)), skeleton_(std::move(loaded.skeleton)), address_bits_(std::move(loaded.addresses)),
-      mac_bits_(std::move(loaded.macs)), daemon_(daemon) {}
+      mac_bits_(std::move(loaded.macs)), daemon_(daemon), before_(std::move(loaded.before)) {}
 
 Fastpath::~Fastpath() = default;
+
+/// Opens the pinned map if it has the layout and the size of `map`.
+Fd open_pinned(const PinDirectory& pins, const bpf_map* map) {
+    Fd pinned(bpf_obj_get(pins.map_path(bpf_map__name(map)).c_str()));
+    bpf_map_info info{};
+    std::uint32_t size = sizeof(info);
+    if (!pinned || bpf_obj_get_info_by_fd(pinned.get(), &info, &size) != 0 || info.type != bpf_map__type(map) ||
+        info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map) ||
+        info.max_entries != bpf_map__max_entries(map))
+        return {};
+    return pinned;
+}
+
+/// Lets the programs of `skeleton` use pz_live_v1 and the rings of the ones that still answer.
+Fastpath::Before Fastpath::take_over(const PinDirectory& pins, proxzzy_bpf& skeleton) {
+    const auto& maps = skeleton.maps;
+    if (pins.links().empty())
+        return {};
+    const Fd daemon = open_pinned(pins, maps.pz_daemon_v1);
+    const std::uint32_t zero = 0;
+    pz_daemon value{};
+    if (!daemon || bpf_map_lookup_elem(daemon.get(), &zero, &value) != 0 || value.abi_version != PZ_ABI_VERSION ||
+        to_ns(std::chrono::steady_clock::now()) - value.heartbeat_ns >= value.answer_without_daemon_ns)
+        return {};
+    Fd policy = open_pinned(pins, maps.pz_policy_v1);
+    const std::array shared{maps.pz_live_v1, maps.pz_triggers_v1, maps.pz_overheard_v1};
+    std::array<Fd, shared.size()> pinned;
+    std::ranges::transform(shared, pinned.begin(), [&](const bpf_map* map) { return open_pinned(pins, map); });
+    if (!policy || !std::ranges::all_of(pinned, [](const Fd& fd) { return static_cast<bool>(fd); }))
+        return {};
+    for (std::size_t i = 0; i < shared.size(); i++)
+        if (bpf_map__reuse_fd(shared[i], pinned[i].get()) != 0)
+            return {};
+    return {.heartbeat = instant_from_ns(value.heartbeat_ns), .policy = std::move(policy)};
+}
 
 Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& options) {
     Skeleton skeleton(proxzzy_bpf__open());
@@ -116,6 +151,7 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
     bpf_map__set_max_entries(maps.pz_live_v1, options.max_hosts);
     bpf_map__set_max_entries(maps.pz_addr_bits_v1, bits / 64);
     bpf_map__set_max_entries(maps.pz_mac_bits_v1, bits / 64);
+    Before before = take_over(pins, *skeleton);
     if (const int error = proxzzy_bpf__load(skeleton.get()); error != 0) {
         if (error == -EPERM || error == -EACCES)
             return fail(Errc::permission,
@@ -126,6 +162,9 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
                           -error);
     }
 
+    if (!before.heartbeat) // nobody watches over what they answer for: a later daemon must not take it for ours
+        for (const auto& name : pins.links())
+            pins.remove_link(name);
     pins.remove_maps();
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton->obj) {
@@ -139,7 +178,7 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
 
     FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
     FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
-    return Loaded{std::move(skeleton), std::move(addresses), std::move(macs)};
+    return Loaded{std::move(skeleton), std::move(addresses), std::move(macs), std::move(before)};
 }
 
 Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
@@ -294,6 +333,33 @@ pz_live Fastpath::live(std::uint32_t host) const {
     pz_live live{};
     bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.pz_live_v1), &host, &live);
     return live;
+}
+
+pz_stage Fastpath::stage_before(const std::string& interface, int ifindex, std::uint32_t host,
+                                std::uint32_t generation) const {
+    pz_policy policy{};
+    if (!before_.policy || pins_.attached_to(interface) != static_cast<std::uint32_t>(ifindex) ||
+        bpf_map_lookup_elem(before_.policy.get(), &host, &policy) != 0 || policy.generation != generation)
+        return PZ_STAGE_NONE;
+    return static_cast<pz_stage>(policy.stage);
+}
+
+std::uint32_t Fastpath::last_released() const {
+    const bpf_map* map = skeleton_->maps.pz_live_v1;
+    constexpr std::uint32_t at_a_time = 4096;
+    std::uint32_t last = 0;
+    std::vector<std::uint32_t> keys(at_a_time);
+    std::vector<pz_live> values(at_a_time);
+    std::uint32_t next = 0;
+    for (std::uint32_t read = 0, count = at_a_time; read < bpf_map__max_entries(map) && count != 0; read += count) {
+        std::uint32_t from = next;
+        count = at_a_time;
+        bpf_map_lookup_batch(bpf_map__fd(map), read == 0 ? nullptr : &from, &next, keys.data(), values.data(), &count,
+                             nullptr); // its error after the last one says that there are no more
+        for (std::uint32_t i = 0; i < count; i++)
+            last = std::max(last, values[i].released);
+    }
+    return last;
 }
 
 Result<> Fastpath::heartbeat(Instant now) {

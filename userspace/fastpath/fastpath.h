@@ -57,7 +57,8 @@ std::string_view reason_sentence(std::uint32_t reason);
 /// Writer of the maps.  Not thread-safe: the loop thread owns it, the ring descriptors excepted.
 class Fastpath {
 public:
-    /// Loads the programs and pins the maps.  Nothing is attached yet.
+    /// Loads the programs and pins the maps.  Nothing is attached yet.  If the programs of a daemon that is gone still
+    /// answer, pz_live_v1 and the rings go on: what the owners said and the triggers that wait are not lost.
     static Result<std::unique_ptr<Fastpath>> open(const Options& options);
     ~Fastpath();
     Fastpath(const Fastpath&) = delete;
@@ -84,6 +85,13 @@ public:
     void forget(std::uint32_t host);
 
     [[nodiscard]] pz_live live(std::uint32_t host) const;
+    /// The last heartbeat of the daemon before, if its programs still answer.
+    [[nodiscard]] std::optional<Instant> last_heartbeat() const { return before_.heartbeat; }
+    /// What they do with a host on that interface: PZ_STAGE_NONE if it is not in their care in this generation.
+    [[nodiscard]] pz_stage stage_before(const std::string& interface, int ifindex, std::uint32_t host,
+                                        std::uint32_t generation) const;
+    /// The highest generation that pz_live_v1 says is released.
+    [[nodiscard]] std::uint32_t last_released() const;
     Result<> heartbeat(Instant now);
     [[nodiscard]] std::vector<ReasonCount> counters() const;
     /// What the kernel would do with a frame that comes in on the interface.  The first call loads the program for it.
@@ -107,11 +115,19 @@ private:
         pz_policy policy{};
     };
 
+    /// What a daemon that is gone left and that is still in force.
+    struct Before {
+        std::optional<Instant> heartbeat;
+        Fd policy; // its pz_policy_v1
+    };
+
     struct Loaded {
         Skeleton skeleton;
         FilterBitmap addresses;
         FilterBitmap macs;
+        Before before;
     };
+    static Before take_over(const PinDirectory& pins, proxzzy_bpf& skeleton);
     static Result<Loaded> load(PinDirectory& pins, const Options& options);
 
     Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon);
@@ -124,6 +140,7 @@ private:
     FilterBitmap address_bits_;
     FilterBitmap mac_bits_;
     pz_daemon daemon_;
+    Before before_;
     std::unique_ptr<DryRun> dry_run_; // made by the first explain()
     std::map<std::uint32_t, Programmed> programmed_;
 };

@@ -346,11 +346,8 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     if (old != nullptr) {
         id = old->id;
         unindex(*old);
-    } else if (!free_ids_.empty()) {
-        id = *free_ids_.begin();
-        free_ids_.erase(free_ids_.begin());
     } else {
-        id = next_id_++;
+        id = take_id(std::nullopt);
     }
     Host& host = hosts_[id];
     if (old == nullptr) {
@@ -374,6 +371,86 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
         host.next_check.reset(); // the kernel is told anew
     schedule(host);
     return id;
+}
+
+/// `wanted` if it is free, else any other.
+HostId PresenceTable::take_id(std::optional<HostId> wanted) {
+    if (wanted && *wanted >= next_id_ && *wanted < options_.max_hosts) {
+        while (next_id_ <= *wanted)
+            free_ids_.insert(next_id_++);
+    }
+    if (const auto found = wanted ? free_ids_.find(*wanted) : free_ids_.end(); found != free_ids_.end())
+        return free_ids_.extract(found).value();
+    return free_ids_.empty() ? next_id_++ : free_ids_.extract(free_ids_.begin()).value();
+}
+
+Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now) {
+    PZ_TRY(validate(record.config));
+    if (find(record.config.name) != nullptr)
+        return fail(Errc::exists, fmt::format("name '{}': there is such a host already", record.config.name), "name");
+    PZ_TRY(check_room(record.config, record.segment, nullptr));
+    const HostId id = take_id(record.id);
+    if (id != record.id)
+        stage = PZ_STAGE_NONE; // that was another record of the kernel's
+    record.id = id;
+    record.due.reset();
+    record.identity = record.config.identity.value_or(options_.default_identity);
+    skip_generations(record.generation);
+    Host& host = hosts_.insert_or_assign(id, std::move(record)).first->second;
+    index(host);
+    Effects effects;
+    if (host.state == HostState::awake) {
+        // neighbours may still know our MAC
+        if (host.identity == Identity::proxy && host.generation != 0 && now < host.since + options_.timers.hand_back)
+            host.hand_back = now + options_.timers.hand_back;
+    } else {
+        for (const IpAddress& ip : expire(host, now))
+            add_expiry_notice(effects, host, ip);
+        resume_care(host, stage, now, effects);
+    }
+    keep_off_the_wire(host, effects);
+    schedule(host);
+    return effects;
+}
+
+/// A restored host that is not awake.
+void PresenceTable::resume_care(Host& host, pz_stage stage, Instant now, Effects& effects) {
+    const Timers& timers = options_.timers;
+    const bool answers = stage == PZ_STAGE_ASLEEP || stage == PZ_STAGE_WAKING; // and watched the owner ever since
+    const bool was_arming = host.state == HostState::arming;
+    if (was_arming && stage == PZ_STAGE_ARMING) {
+        add(effects, Kind::watch, host);
+        host.last_owner_frame = now;
+        host.state_deadline = now + timers.arming_limit;
+        return;
+    }
+    // the kernel may be further than what was stored; and who was about to sleep when nobody watched is asleep by now,
+    // or it answers when it is looked for
+    if (was_arming)
+        host.state = HostState::asleep;
+    if (host.state == HostState::asleep && stage == PZ_STAGE_WAKING)
+        host.state = HostState::waking;
+    add(effects, Kind::serve, host);
+    if (host.state == HostState::unreachable) {
+        add(effects, Kind::stage_unanswered, host);
+        host.magic_retry = timers.sought_first_retry;
+        host.next_magic = now;
+        return;
+    }
+    host.triggered = now;
+    start_wake_timers(host, timers, now);
+    host.held_until = host.state_deadline;
+    host.announcements_left = 0;
+    host.next_refresh = now; // nobody knows when the last one was
+    if (!has_link(host) || !answers) {
+        add(effects, Kind::stage_unanswered, host);
+        host.resumes = Instant::max();
+        if (has_link(host))
+            resume(host, now, effects);
+    } else if (host.state == HostState::waking) {
+        add(effects, Kind::stage_waking, host);
+        add(effects, Kind::send_magic, host);
+    }
 }
 
 Result<Effects> PresenceTable::remove(std::string_view name) {
@@ -603,8 +680,9 @@ Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant no
     return effects;
 }
 
-void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid,
-                              Instant now) {
+std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix,
+                                             std::optional<std::chrono::seconds> valid, Instant now) {
+    std::vector<HostId> changed;
     constexpr std::size_t prefix_bytes = 8;
     constexpr auto two_hours = std::chrono::hours(2);
     const auto is_in = [&](const IpAddress& ip) {
@@ -629,7 +707,9 @@ void PresenceTable::on_prefix(SegmentId segment, const IpAddress& prefix, std::o
             host.woken_to_renew = false; // it may have been woken for this one
         until = extended;
         schedule(host);
+        changed.push_back(host.id);
     }
+    return changed;
 }
 
 void PresenceTable::not_probed(HostId id) {

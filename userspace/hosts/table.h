@@ -3,6 +3,7 @@
 // kernel and on the wire comes back as effects, in the order in which they must be applied.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <proxzzy/abi/events.h>
+#include <proxzzy/abi/maps.h>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -164,6 +166,13 @@ public:
     /// an invalid configuration, a name, MAC or address that another host of the segment has, a full table, a host that
     /// is not awake or still waits for held packets to be delivered.  On an error the table is as before.
     Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
+    /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
+    /// do not run: nobody watched, so it is looked for before it is answered for.  Of `record` what is meaningful in
+    /// its state has to be there: the configuration, the segment, id, generation, state, since, valid_until, let_go ...
+    /// Refuses what set() refuses for a new host.
+    Result<Effects> restore(Host record, pz_stage stage, Instant now);
+    /// No generation up to this one is given out.
+    void skip_generations(std::uint32_t last) { last_generation_ = std::max(last_generation_, last); }
     /// In any state.  The record is gone when this returns, the effects name its id.
     Result<Effects> remove(std::string_view name);
 
@@ -199,8 +208,9 @@ public:
     Effects on_sought(HostId id, std::uint32_t generation, Instant now);
 
     /// A Router Advertisement on the segment gives the /64 `prefix` this valid lifetime, nullopt = for ever: RFC 4862
-    /// §5.5.3 e, for every address that is in it and has a validity.
-    void on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid, Instant now);
+    /// §5.5.3 e, for every address that is in it and has a validity.  Returns the hosts whose addresses changed.
+    std::vector<HostId> on_prefix(SegmentId segment, const IpAddress& prefix, std::optional<std::chrono::seconds> valid,
+                                  Instant now);
 
     /// The link of the segment is lost: its hosts keep their states, nothing is sent there and no timer runs, but those
     /// of packets held and of addresses.  The kernel watches sleepers and answers for none.  Also for a segment that
@@ -229,6 +239,7 @@ private:
     using AddressIndex = std::map<SegmentAddress, HostId>;
 
     AddressIndex& addresses(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
+    HostId take_id(std::optional<HostId> wanted);
     Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced);
     void index(const Host& host);
     void unindex(const Host& host);
@@ -240,6 +251,7 @@ private:
     void schedule(Host& host);
     [[nodiscard]] bool has_link(const Host& host) const { return !without_link_.contains(host.segment); }
     void resume(Host& host, Instant now, Effects& effects);
+    void resume_care(Host& host, pz_stage stage, Instant now, Effects& effects);
     void run_without_link(Host& host, Instant now, Effects& effects);
     void keep_off_the_wire(const Host& host, Effects& effects) const;
 

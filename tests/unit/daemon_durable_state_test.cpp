@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/durable_state.h"
+
+#include <filesystem>
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "../support/folder.h"
+
+namespace pz {
+namespace {
+
+/// A table in which a host is a number; the state file is on a disk that can be taken away.
+class DurableStateTest : public testing::Test {
+protected:
+    DurableStateTest() { start(); }
+
+    void start() {
+        auto store = Store::open(root_.path() + "/state");
+        ASSERT_TRUE(store) << store.error().message;
+        stored_ = (*store)->take_found().hosts;
+        state_ = std::make_unique<DurableState>(
+            loop_, std::move(*store),
+            DurableState::Hooks{.row = [this](const std::string& name) { return row(name); },
+                                .put_back =
+                                    [this](const std::string& name, const std::optional<StoredHost>& before) {
+                                        if (before)
+                                            hosts_[name] = before->wakes;
+                                        else
+                                            hosts_.erase(name);
+                                        state_->changed(name);
+                                    },
+                                .failed = [this](const Error& error) { failures_.push_back(error.message); }});
+    }
+    std::optional<StoredHost> row(const std::string& name) const {
+        const auto found = hosts_.find(name);
+        if (found == hosts_.end())
+            return std::nullopt;
+        return StoredHost{
+            .name = name, .file = {}, .since_reason = {}, .wakes = found->second, .addresses = {}, .config = {1}};
+    }
+    /// A request: the host becomes `value`, nullopt: it goes.
+    void request(const std::string& name, std::optional<std::uint64_t> value, bool undo = true) {
+        DurableState::Change change{.name = name, .before = std::nullopt, .done = {}};
+        if (undo)
+            change.before = row(name);
+        if (value)
+            hosts_[name] = *value;
+        else
+            hosts_.erase(name);
+        change.done = [this, text = name + (value ? "=" + std::to_string(*value) : " gone")](const Result<>& result) {
+            answers_.push_back(text + (result ? "" : " refused"));
+        };
+        state_->commit(std::move(change));
+    }
+    /// Runs the loop until so many requests are answered.
+    void wait(std::size_t answers) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (answers_.size() < answers && std::chrono::steady_clock::now() < end) {
+            loop_.restart();
+            loop_.run_one_for(std::chrono::seconds(1));
+        }
+        ASSERT_EQ(answers_.size(), answers);
+    }
+    /// The disk cannot be written from the next start on: something else is where the file has to be.
+    void break_disk() {
+        state_.reset();
+        std::filesystem::remove_all(root_.path() + "/state");
+        std::filesystem::create_directories(root_.path() + "/state/state.db");
+        start();
+    }
+    void repair_disk() { std::filesystem::remove_all(root_.path() + "/state/state.db"); }
+    std::map<std::string, std::uint64_t> stored() {
+        state_.reset();
+        start();
+        std::map<std::string, std::uint64_t> found;
+        for (const auto& host : stored_)
+            found[host.name] = host.wakes;
+        return found;
+    }
+
+    using Hosts = std::map<std::string, std::uint64_t>;
+    using Lines = std::vector<std::string>;
+    test::Folder root_;
+    boost::asio::io_context loop_;
+    Hosts hosts_;
+    Lines answers_;
+    Lines failures_;
+    std::vector<StoredHost> stored_;
+    std::unique_ptr<DurableState> state_;
+};
+
+TEST_F(DurableStateTest, RequestsAreAnsweredInOrderWhenTheyAreOnDisk) {
+    request("a", 1);
+    request("b", 2);
+    request("a", 3);
+    EXPECT_TRUE(answers_.empty()) << "nothing is on disk yet";
+    wait(3);
+    request("b", std::nullopt);
+    wait(4);
+    EXPECT_EQ(answers_, (Lines{"a=1", "b=2", "a=3", "b gone"}));
+    EXPECT_EQ(stored(), (Hosts{{"a", 3}}));
+}
+
+TEST_F(DurableStateTest, WhatNobodyWaitsForIsWrittenToo) {
+    hosts_["a"] = 5;
+    state_->changed("a");
+    EXPECT_EQ(stored(), (Hosts{{"a", 5}})) << "at the latest when it ends";
+}
+
+TEST_F(DurableStateTest, WhatCannotBeWrittenIsUndoneLastFirst) {
+    hosts_ = {{"a", 1}, {"b", 1}};
+    break_disk();
+    request("a", 2);
+    request("a", 3); // builds on what will fail
+    request("b", std::nullopt);
+    request("c", 4);
+    request("c", std::nullopt);
+    loop_.run_one(); // the batch is on its way
+    request("a", 7); // and this waits behind it
+    wait(6);
+    EXPECT_EQ(answers_,
+              (Lines{"a=2 refused", "a=3 refused", "b gone refused", "c=4 refused", "c gone refused", "a=7 refused"}));
+    EXPECT_EQ(hosts_, (Hosts{{"a", 1}, {"b", 1}}));
+    EXPECT_FALSE(failures_.empty());
+}
+
+TEST_F(DurableStateTest, SomeChangesHoldAllTheSame) {
+    hosts_ = {{"a", 1}};
+    break_disk();
+    request("a", 2, false);
+    wait(1);
+    EXPECT_EQ(answers_, Lines{"a=2 refused"});
+    EXPECT_EQ(hosts_, (Hosts{{"a", 2}}));
+}
+
+TEST_F(DurableStateTest, WhenTheDiskIsBackEverythingIsWrittenByItself) {
+    hosts_ = {{"a", 1}};
+    break_disk();
+    request("a", 2, false);
+    wait(1);
+    repair_disk();
+    request("b", 3);
+    wait(2);
+    EXPECT_EQ(answers_, (Lines{"a=2 refused", "b=3"}));
+    EXPECT_EQ(stored(), (Hosts{{"a", 2}, {"b", 3}}));
+}
+
+} // namespace
+} // namespace pz

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/durable_state.h"
+
+#include <ranges>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace pz {
+
+namespace {
+
+/// What nobody waits for is tried again after so long.
+constexpr auto retry_interval = std::chrono::seconds(2);
+
+} // namespace
+
+DurableState::DurableState(boost::asio::io_context& loop, std::unique_ptr<Store> store, Hooks hooks)
+    : loop_(loop), store_(std::move(store)), hooks_(std::move(hooks)), retry_(loop) {}
+
+DurableState::~DurableState() {
+    writer_.join();
+    if (writing_) // its outcome is not known here; once more does no harm
+        changed_.merge(in_work_);
+    if (changed_.empty())
+        return;
+    if (auto written = store_->commit(take_batch()); !written)
+        spdlog::error("{}", written.error().message);
+}
+
+void DurableState::changed(std::string name) {
+    changed_.insert(std::move(name));
+    flush_soon();
+}
+
+void DurableState::commit(Change change) {
+    changed_.insert(change.name);
+    waiting_.push_back(std::move(change));
+    flush_soon();
+}
+
+/// At the end of this turn of the loop: what happens together is written together.
+void DurableState::flush_soon() {
+    if (writing_ || std::exchange(posted_, true))
+        return;
+    boost::asio::post(loop_, [this] {
+        posted_ = false;
+        flush();
+    });
+}
+
+StoreBatch DurableState::take_batch() {
+    StoreBatch batch;
+    for (const auto& name : changed_) {
+        if (auto row = hooks_.row(name))
+            batch.hosts.push_back(std::move(*row));
+        else
+            batch.removed.push_back(name);
+    }
+    in_work_ = std::exchange(changed_, {});
+    return batch;
+}
+
+void DurableState::flush() {
+    if (writing_ || changed_.empty())
+        return;
+    writing_ = true;
+    waiting_in_work_ = std::exchange(waiting_, {});
+    boost::asio::post(writer_, [this, batch = take_batch()] {
+        auto result = store_->commit(batch);
+        boost::asio::post(loop_, [this, result = std::move(result)] { on_written(result); });
+    });
+}
+
+void DurableState::on_written(const Result<>& result) {
+    writing_ = false;
+    auto told = std::exchange(waiting_in_work_, {});
+    if (!result) {
+        changed_.merge(in_work_);
+        std::ranges::move(std::exchange(waiting_, {}), std::back_inserter(told)); // these build on what failed
+        hooks_.failed(result.error());
+        for (const Change& change : std::views::reverse(told))
+            if (change.before)
+                hooks_.put_back(change.name, *change.before);
+        retry_.expires_after(retry_interval);
+        retry_.async_wait([this](const boost::system::error_code& error) {
+            if (!error)
+                flush();
+        });
+    }
+    in_work_.clear();
+    for (const Change& change : told)
+        change.done(result);
+    if (result && !changed_.empty())
+        flush_soon();
+}
+
+} // namespace pz
