@@ -8,7 +8,7 @@
 #include "ndisc.h"
 #include "wake.h"
 
-PZ_INLINE int pz_answer(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_answer(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	if (p->l3 == PZ_L3_ARP)
 		return pz_answer_arp(ctx, p);

@@ -8,7 +8,7 @@
 
 #define PZ_MIN_FRAME 60 /* without the frame check sequence */
 
-PZ_INLINE int pz_answer_arp(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_answer_arp(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	__u32 asker_be = PZ_U32(p->source), target_be = PZ_U32(p->target);
 	const __u8 word[4] = PZ_ARP_MARK;

@@ -33,7 +33,7 @@ PZ_INLINE __u64 pz_sum_mac(const void *mac)
  * frame's linear part.  Global, so that it is verified once and not once per caller; offsets are masked so that every
  * turn of a loop looks the same to the verifier.
  */
-PZ_GLOBAL __u32 pz_checksum(struct xdp_md *ctx, __u32 offset, __u32 length)
+PZ_GLOBAL __u32 pz_checksum(struct pz_ctx *ctx, __u32 offset, __u32 length)
 {
 	__u64 at = offset & PZ_MAX_OFFSET;
 	__u32 left = length;

@@ -19,7 +19,7 @@ PZ_INLINE int pz_is_echo(const struct pz_packet *p)
 	       (p->l3 == PZ_L3_IPV6 && p->protocol == IPPROTO_ICMPV6 && p->icmp_type == PZ_ICMP6_ECHO);
 }
 
-PZ_INLINE int pz_echo_checksum_ok(struct xdp_md *ctx, const struct pz_packet *p)
+PZ_INLINE int pz_echo_checksum_ok(struct pz_ctx *ctx, const struct pz_packet *p)
 {
 	__u64 sum = pz_checksum(ctx, p->l4_offset, p->l4_length);
 
@@ -34,7 +34,7 @@ PZ_INLINE int pz_echo_checksum_ok(struct xdp_md *ctx, const struct pz_packet *p)
  * The answer has no options and no extension headers, whatever the request had: a proxy sends none (ECMA-393 A.2).
  * They are cut out by moving the frame's start.
  */
-PZ_INLINE int pz_answer_echo(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_answer_echo(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	__u32 header = p->l3 == PZ_L3_IPV4 ? 20 : PZ_IPV6_HLEN;
 	int cut = (int)p->l4_offset - (int)p->l3_offset - (int)header;

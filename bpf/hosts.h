@@ -32,7 +32,7 @@ PZ_INLINE int pz_address6_bit(const void *address)
 }
 
 /* UDP to a port where broadcast Magic Packets are looked for. */
-PZ_INLINE int pz_magic_port(struct xdp_md *ctx, __u64 udp_offset)
+PZ_INLINE int pz_magic_port(struct pz_ctx *ctx, __u64 udp_offset)
 {
 	__u32 zero = 0;
 	struct pz_daemon *daemon;
@@ -57,7 +57,7 @@ PZ_INLINE int pz_magic_port(struct xdp_md *ctx, __u64 udp_offset)
  * asked for) or the sender a host in our care?  The bits know no segment, which costs a hash lookup only where two
  * segments use the same address and saves one everywhere else.
  */
-PZ_INLINE int pz_filter(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *eth = pz_at(ctx, 0, ETH_HLEN);
 	void *l3;
@@ -147,7 +147,7 @@ PZ_INLINE struct pz_daemon *pz_alive(__u64 now)
 }
 
 /* Which sign of life the owner's frame is (design section 6); NONE: it may come from a NIC's offload or firmware. */
-PZ_INLINE __u8 pz_sign_of(struct xdp_md *ctx, const struct pz_packet *p)
+PZ_INLINE __u8 pz_sign_of(struct pz_ctx *ctx, const struct pz_packet *p)
 {
 	void *udp;
 
@@ -212,7 +212,7 @@ PZ_INLINE int pz_is_echo_reply(const struct pz_packet *p)
 }
 
 /* The sender is one of our hosts: PZ_CONTINUE when the frame may still concern another one. */
-PZ_INLINE int pz_owner_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u64 now,
+PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now,
 			      const struct pz_daemon *daemon)
 {
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
@@ -306,7 +306,7 @@ PZ_INLINE int pz_claimed_address(const struct pz_packet *p, struct pz_report *re
  * A frame that a proxy sent in the name of `host`.  Ours come back by a loop, two ports on one switch or an access point
  * that repeats broadcasts; a second gateway's mean that two stand in for one host.  Neither is the host.
  */
-PZ_INLINE int pz_proxy_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u64 now)
+PZ_INLINE int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now)
 {
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
 	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
@@ -329,7 +329,7 @@ PZ_INLINE int pz_proxy_speaks(struct xdp_md *ctx, struct pz_packet *p, __u32 hos
  * ARP or NA from `lladdr` that claims a served address for a MAC that is not the record's (RFC 5227, RFC 4862).  The mark
  * excuses only a gateway that answers with its own MAC.
  */
-PZ_INLINE int pz_claims(struct xdp_md *ctx, struct pz_packet *p, __u64 now)
+PZ_INLINE int pz_claims(struct pz_ctx *ctx, struct pz_packet *p, __u64 now)
 {
 	struct pz_report report = {.time_ns = now, .kind = PZ_EVENT_CONFLICT, .reason = PZ_REASON_CONFLICT};
 	struct pz_index *claimed;
@@ -372,16 +372,15 @@ PZ_INLINE int pz_valid_source(const struct pz_packet *p)
 }
 
 /* Fills in the sleeper that the frame is for.  Everything else passes here. */
-PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 {
-	struct pz_segment_key key = {
-		.ifindex = ctx->ingress_ifindex, .outer_vid = p->outer_vid, .inner_vid = p->inner_vid};
+	struct pz_segment_key key = {.ifindex = pz_device(ctx), .outer_vid = p->outer_vid, .inner_vid = p->inner_vid};
 	struct pz_segment *segment = bpf_map_lookup_elem(&pz_segments_v1, &key);
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct pz_daemon *daemon = pz_alive(now);
 	struct pz_policy *policy;
 	struct pz_index *index;
-	struct pz_owner *owner;
+	struct pz_owner *owner = NULL;
 	struct pz_live *live;
 	__u32 speaker = (__u32)-1;
 
@@ -392,9 +391,11 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	p->segment = segment->segment;
 	pz_copy_mac(p->own_mac, segment->mac);
 
-	owner = pz_find_owner(p->segment, p->source_mac);
-	if (!owner && p->l3 == PZ_L3_ARP)
-		owner = pz_find_owner(p->segment, p->lladdr);
+	if (!PZ_IS_EGRESS) { /* what leaves is the gateway's, whatever its source is: no sign of life, no claim */
+		owner = pz_find_owner(p->segment, p->source_mac);
+		if (!owner && p->l3 == PZ_L3_ARP)
+			owner = pz_find_owner(p->segment, p->lladdr);
+	}
 	if (owner && p->marked)
 		return pz_proxy_speaks(ctx, p, owner->host, now);
 	if (owner) {
@@ -403,7 +404,7 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	} else if (p->group && p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_RA && p->status == PZ_REASON_NOBODY) {
 		pz_report_router(ctx, p);
 	}
-	if (pz_claims(ctx, p, now) != PZ_CONTINUE)
+	if (!PZ_IS_EGRESS && pz_claims(ctx, p, now) != PZ_CONTINUE)
 		return XDP_PASS;
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return PZ_CONTINUE;
@@ -418,7 +419,8 @@ PZ_INLINE int pz_hosts(struct xdp_md *ctx, struct pz_packet *p)
 	if (!index || index->host == speaker)
 		return XDP_PASS;
 	pz_note_target(index->host, index->generation);
-	if (!p->group && !pz_same_mac(p->destination_mac, index->mac) && !pz_same_mac(p->destination_mac, p->own_mac))
+	if (!PZ_IS_EGRESS && !p->group && !pz_same_mac(p->destination_mac, index->mac) &&
+	    !pz_same_mac(p->destination_mac, p->own_mac)) /* the gateway itself knows which MAC it means */
 		return pz_pass(p, PZ_REASON_NOT_ADDRESSED);
 	live = bpf_map_lookup_elem(&pz_live_v1, &index->host);
 	policy = bpf_map_lookup_elem(&pz_policy_v1, &index->host);

@@ -29,7 +29,7 @@ PZ_INLINE int pz_is_solicited_node(const void *address)
  * RFC 4861 sections 7.1.1 and 7.1.2.  Takes the target and the link-layer option out of the message on the way.
  * Returns the reason to ignore it, or PZ_REASON_NOBODY.  Global, so that it is verified once.
  */
-PZ_GLOBAL __u32 pz_check_nd(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL __u32 pz_check_nd(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	__u32 at = PZ_ND_LEN, has_lladdr = 0, size, sum;
 	__u8 *option;
@@ -82,7 +82,7 @@ PZ_GLOBAL __u32 pz_check_nd(struct xdp_md *ctx, struct pz_packet *p)
 }
 
 /* After the IP headers: the ICMP type, and for ND the message's own checks and target. */
-PZ_INLINE void pz_parse_icmp(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE void pz_parse_icmp(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *icmp;
 
@@ -104,7 +104,7 @@ PZ_INLINE void pz_parse_icmp(struct xdp_md *ctx, struct pz_packet *p)
 #define PZ_NA_LEN (PZ_IPV6_HLEN + PZ_NA_PAYLOAD)
 
 /* Answers a solicitation (R25-R29, RFC 4861 section 7.2.4); for DAD to ff02::1 with S=0. */
-PZ_INLINE int pz_answer_nd(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_answer_nd(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	int dad = pz_is_unspecified6(p->source);
 	__u8 flags = dad ? 0 : PZ_NA_SOLICITED;

@@ -7,7 +7,7 @@
 #include <linux/in.h>
 #include <linux/in6.h>
 
-#include "config.h"
+#include "context.h"
 
 #define PZ_U8(p) (*(__u8 *)(p))
 #define PZ_U16(p) (*(__u16 *)(p))
@@ -59,8 +59,8 @@ struct pz_packet {
 	__u8 echo; /* enum pz_echo_mode */
 	__u8 pad3;
 	__u8 own_mac[6];
-	__u8 marked; /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
-	__u8 pad4;
+	__u8 marked;         /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
+	__u8 unpacked;       /* egress: the outer tag was beside the frame */
 	__u8 gateway_mac[6]; /* ... this one */
 	__u8 pad5[2];
 };
@@ -68,7 +68,7 @@ struct pz_packet {
 #define PZ_CONTINUE (-1)
 
 /* `size` bytes at `offset`, or NULL when they are not in the linear area. */
-PZ_INLINE void *pz_at(struct xdp_md *ctx, __u64 offset, const __u32 size)
+PZ_INLINE void *pz_at(struct pz_ctx *ctx, __u64 offset, const __u32 size)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -119,7 +119,7 @@ PZ_INLINE int pz_is_vlan(__u16 type_be)
 }
 
 /* Ethernet and at most two tags (R1).  Whatever is not ARP, IPv4, IPv6 or a Magic Packet passes here. */
-PZ_INLINE int pz_parse_link(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_parse_link(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -164,6 +164,32 @@ PZ_INLINE int pz_parse_link(struct xdp_md *ctx, struct pz_packet *p)
 	return PZ_CONTINUE;
 }
 
+#ifdef PZ_EGRESS
+/* The tag that the kernel keeps beside the frame goes into it, so that the stages and an event see one frame. */
+PZ_INLINE int pz_unpack_tag(struct pz_ctx *ctx, struct pz_packet *p)
+{
+	__u16 vid = ctx->vlan_tci & 0xfff;
+
+	if (p->l3_offset > ETH_HLEN + 4)
+		return pz_pass(p, PZ_REASON_UNKNOWN_L2);
+	if (bpf_skb_vlan_push(ctx, bpf_htons(ETH_P_8021Q), 0)) /* another one takes its place, until pz_pack_tag() */
+		return pz_pass(p, PZ_REASON_NO_ROOM);
+	p->l3_offset += 4;
+	p->unpacked = 1;
+	if (vid) {
+		p->inner_vid = p->outer_vid;
+		p->outer_vid = vid;
+	}
+	return PZ_CONTINUE;
+}
+
+PZ_INLINE void pz_pack_tag(struct pz_ctx *ctx, const struct pz_packet *p)
+{
+	if (p->unpacked)
+		bpf_skb_vlan_pop(ctx);
+}
+#endif
+
 PZ_INLINE int pz_is_arp_mark(const struct pz_arp_mark *mark)
 {
 	const __u8 word[4] = PZ_ARP_MARK;
@@ -172,7 +198,7 @@ PZ_INLINE int pz_is_arp_mark(const struct pz_arp_mark *mark)
 }
 
 /* ARP over Ethernet for IPv4 (RFC 826); other hardware and protocols are not ours. */
-PZ_INLINE int pz_parse_arp(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_parse_arp(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *arp = pz_at(ctx, p->l3_offset, PZ_ARP_LEN);
 	struct pz_arp_mark *mark = pz_at(ctx, p->l3_offset + PZ_ARP_LEN, sizeof(*mark));
@@ -200,7 +226,7 @@ PZ_INLINE int pz_parse_arp(struct xdp_md *ctx, struct pz_packet *p)
 #define PZ_IPOPT_SSRR 137
 
 /* IPv4 options for source routes (R38) and for lengths that add up. */
-PZ_INLINE __u32 pz_check_ip_options(struct xdp_md *ctx, __u64 offset, __u32 length)
+PZ_INLINE __u32 pz_check_ip_options(struct pz_ctx *ctx, __u64 offset, __u32 length)
 {
 	__u32 at = 0, option_length;
 	__u8 *option;
@@ -229,9 +255,9 @@ PZ_INLINE __u32 pz_check_ip_options(struct xdp_md *ctx, __u64 offset, __u32 leng
 	return PZ_REASON_NOBODY;
 }
 
-PZ_GLOBAL __u32 pz_checksum(struct xdp_md *ctx, __u32 offset, __u32 length);
+PZ_GLOBAL __u32 pz_checksum(struct pz_ctx *ctx, __u32 offset, __u32 length);
 
-PZ_INLINE int pz_parse_ipv4(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_parse_ipv4(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *ip = pz_at(ctx, p->l3_offset, 20);
 	__u32 header, total, fragment, options;
@@ -280,7 +306,7 @@ PZ_INLINE int pz_is_unspecified6(const void *address)
 }
 
 /* The header chain of RFC 8200 section 4, at most PZ_MAX_EXT_HEADERS of it (R29). */
-PZ_INLINE int pz_parse_ipv6(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_parse_ipv6(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *ip = pz_at(ctx, p->l3_offset, PZ_IPV6_HLEN);
 	__u32 at, end, size;
@@ -335,7 +361,7 @@ PZ_INLINE int pz_parse_ipv6(struct xdp_md *ctx, struct pz_packet *p)
 
 /* Everything below the link layer that the stages want to know.  Only for frames that the filter let through.
  * Global, so that it is verified once. */
-PZ_GLOBAL int pz_parse_network(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL int pz_parse_network(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *eth;
 
@@ -344,7 +370,7 @@ PZ_GLOBAL int pz_parse_network(struct xdp_md *ctx, struct pz_packet *p)
 	eth = pz_at(ctx, 0, ETH_HLEN);
 	if (!eth)
 		return pz_pass(p, PZ_REASON_TOO_SHORT);
-	p->length = bpf_xdp_get_buff_len(ctx);
+	p->length = pz_frame_length(ctx);
 	pz_copy_mac(p->destination_mac, eth);
 	pz_copy_mac(p->source_mac, eth + 6);
 	switch (p->l3) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * The data path of one served interface: parse -> hosts -> answer -> wake -> steer.
+ * The data path of one served interface: parse -> hosts -> answer -> wake -> steer, for what comes in, and compiled once
+ * more with PZ_EGRESS for what leaves: from programs on the gateway, and from clients behind its other interfaces.
  *
  * Each stage returns an XDP action with the reason in the packet, or PZ_CONTINUE.  Almost every frame on a gateway is
  * nobody's sleeper and ends at the filter; the rest is served by a function of its own, which the verifier reads once.
@@ -28,7 +29,7 @@
 #include "wake.h"
 
 /* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `p`. */
-PZ_GLOBAL int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
+PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	int action;
 
@@ -50,8 +51,31 @@ PZ_GLOBAL int pz_serve(struct xdp_md *ctx, struct pz_packet *p)
 	return action;
 }
 
+#ifdef PZ_EGRESS
+/* An answer goes back to where the packet came from: it is redirected to come in on the same device. */
+SEC("tc")
+int proxzzy_egress(struct __sk_buff *ctx)
+{
+	struct pz_packet packet = {};
+	int action;
+
+	pz_gather_headers(ctx);
+	action = pz_parse_link(ctx, &packet);
+	if (action == PZ_CONTINUE)
+		action = pz_filter(ctx, &packet);
+	if (action == PZ_CONTINUE && ctx->vlan_present)
+		action = pz_unpack_tag(ctx, &packet);
+	if (action == PZ_CONTINUE) {
+		pz_gather_frame(ctx);
+		action = pz_serve(ctx, &packet);
+	}
+	pz_pack_tag(ctx, &packet);
+	return pz_tc_action(ctx, pz_finish(&packet, action));
+}
+
+#else
 SEC("xdp.frags")
-int proxzzy_ingress(struct xdp_md *ctx)
+int proxzzy_ingress(struct pz_ctx *ctx)
 {
 	struct pz_packet packet = {};
 	int action;
@@ -63,5 +87,6 @@ int proxzzy_ingress(struct xdp_md *ctx)
 		action = pz_serve(ctx, &packet);
 	return pz_finish(&packet, action);
 }
+#endif
 
 char LICENSE[] SEC("license") = "GPL";

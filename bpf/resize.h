@@ -8,11 +8,12 @@
 #define PZ_MAX_L2 (ETH_HLEN + 4 * PZ_MAX_VLAN_TAGS)
 
 /*
- * Moves the frame's start by `delta` bytes (negative: the frame grows), keeps its type and tags, and sets the Ethernet
- * addresses of the answer.  Everything behind the tags is to be written anew.  At the head, because drivers leave room
- * there, while veth has no tail room for short frames.  0, or -1: no room, frame untouched.
+ * Makes the frame `delta` bytes shorter (negative: longer), keeps its type, its tags and its end, and sets the Ethernet
+ * addresses of the answer.  What is between is to be written anew, and in a longer frame everything behind the tags.
+ * At the head for XDP, because drivers leave room there, while veth has no tail room for short frames.  0, or -1: no
+ * room, frame untouched.
  */
-PZ_INLINE int pz_move_start(struct xdp_md *ctx, struct pz_packet *p, int delta)
+PZ_INLINE int pz_move_start(struct pz_ctx *ctx, struct pz_packet *p, int delta)
 {
 	__u8 tags[4 * PZ_MAX_VLAN_TAGS + 2];
 	void *eth;
@@ -22,7 +23,7 @@ PZ_INLINE int pz_move_start(struct xdp_md *ctx, struct pz_packet *p, int delta)
 		if (!eth)
 			return -1;
 		__builtin_memcpy(tags, eth, sizeof(tags));
-		if (bpf_xdp_adjust_head(ctx, delta))
+		if (pz_cut(ctx, delta, p->l3 != PZ_L3_ARP))
 			return -1;
 		eth = pz_at(ctx, 12, sizeof(tags));
 		if (!eth)
@@ -38,7 +39,7 @@ PZ_INLINE int pz_move_start(struct xdp_md *ctx, struct pz_packet *p, int delta)
 }
 
 /* Makes the frame l3_offset + l3_length bytes long and returns its L3 part, to be written in full; NULL: no room. */
-PZ_INLINE void *pz_reply_frame(struct xdp_md *ctx, struct pz_packet *p, const __u32 l3_length)
+PZ_INLINE void *pz_reply_frame(struct pz_ctx *ctx, struct pz_packet *p, const __u32 l3_length)
 {
 	__u64 l3_offset = p->l3_offset;
 

@@ -6,6 +6,8 @@
 #ifndef PZ_VERDICT_H
 #define PZ_VERDICT_H
 
+#include <linux/pkt_cls.h>
+
 #include "maps.h"
 #include "parse.h"
 
@@ -19,6 +21,19 @@ PZ_INLINE void pz_count(__u32 reason)
 	if (counter)
 		counter->frames++;
 }
+
+#ifdef PZ_EGRESS
+/*
+ * The kernel's word for an action.  What passes meets the filters of others.  What is dropped is taken over rather than
+ * shot: a program on the gateway gets no error for it, as it gets none for what a sleeper on the wire ignores.
+ */
+PZ_INLINE int pz_tc_action(struct pz_ctx *ctx, int action)
+{
+	if (action == XDP_TX)
+		return dry_run ? TC_ACT_REDIRECT : bpf_redirect(ctx->ifindex, BPF_F_INGRESS);
+	return action == XDP_DROP ? TC_ACT_STOLEN : TC_ACT_UNSPEC;
+}
+#endif
 
 /* Counts the frame's one reason and ends the program. */
 PZ_INLINE int pz_finish(const struct pz_packet *p, int action)
@@ -76,7 +91,7 @@ struct pz_report {
 	__u8 family; /* enum pz_family of `address` */
 };
 
-PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report,
+PZ_INLINE void pz_fill_event(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report,
 			     struct pz_event *event, __u32 captured)
 {
 	event->time_ns = report->time_ns;
@@ -85,7 +100,7 @@ PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, cons
 	event->host = report->host;
 	event->generation = report->generation;
 	event->segment = p->segment;
-	event->ifindex = ctx->ingress_ifindex;
+	event->ifindex = pz_device(ctx);
 	event->frame_length = p->length;
 	event->frame_captured = captured;
 	if (report->kind == PZ_EVENT_SECOND_PROXY)
@@ -102,13 +117,15 @@ PZ_INLINE void pz_fill_event(struct xdp_md *ctx, const struct pz_packet *p, cons
 }
 
 /* pz_emit() of a dry run, with its answer; the ring is only asked whether it has room. */
-PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report, void *ring)
+PZ_INLINE int pz_note_event(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report, void *ring)
 {
 	__u32 captured = p->length <= PZ_EVENT_LARGE_FRAME ? p->length : 0;
 	__u64 size;
 
 	if (report->kind == PZ_EVENT_NON_WAKE && p->length > PZ_EVENT_SMALL_FRAME)
 		captured = PZ_EVENT_SMALL_FRAME;
+	if (report->kind == PZ_EVENT_TRIGGER && pz_is_several(ctx))
+		captured = 0;
 	size = captured > PZ_EVENT_SMALL_FRAME ? PZ_EVENT_LARGE_SIZE : PZ_EVENT_SMALL_SIZE;
 
 	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) + size + BPF_RINGBUF_HDR_SZ >=
@@ -124,7 +141,7 @@ PZ_INLINE int pz_note_event(struct xdp_md *ctx, const struct pz_packet *p, const
 
 /* The frame's first `length` bytes to `to`, which has room for `room`.  The tests stand apart, or clang makes one of
  * them that bounds a difference and not `length`, which 6.1 and 6.12 refuse; and 6.1 does not see `length != 0`. */
-PZ_INLINE int pz_capture(struct xdp_md *ctx, void *to, __u64 length, const __u64 room)
+PZ_INLINE int pz_capture(struct pz_ctx *ctx, void *to, __u64 length, const __u64 room)
 {
 	asm volatile("" : "+r"(length));
 	if (length > room)
@@ -133,7 +150,7 @@ PZ_INLINE int pz_capture(struct xdp_md *ctx, void *to, __u64 length, const __u64
 	if (length < ETH_HLEN)
 		return -1;
 	asm volatile("" : "+r"(length));
-	return bpf_xdp_load_bytes(ctx, 0, to, length);
+	return pz_load(ctx, to, length);
 }
 
 /*
@@ -141,7 +158,7 @@ PZ_INLINE int pz_capture(struct xdp_md *ctx, void *to, __u64 length, const __u64
  * neither is reported without its bytes, and of a non-wake the beginning is enough.  False: the ring is full.  Global,
  * so that it is verified once.
  */
-PZ_GLOBAL int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
+PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
 	__u32 length;
 	void *ring;
@@ -155,6 +172,8 @@ PZ_GLOBAL int pz_emit(struct xdp_md *ctx, const struct pz_packet *p, const struc
 
 	if (report->kind == PZ_EVENT_NON_WAKE && length > PZ_EVENT_SMALL_FRAME)
 		length = PZ_EVENT_SMALL_FRAME;
+	if (report->kind == PZ_EVENT_TRIGGER && pz_is_several(ctx))
+		length = 0; /* the host gets packets, not a parcel of them */
 	if (length > PZ_EVENT_SMALL_FRAME && length <= PZ_EVENT_LARGE_FRAME) {
 		struct pz_event_large *large = bpf_ringbuf_reserve(ring, sizeof(*large), 0);
 
@@ -265,7 +284,7 @@ PZ_STATIC_ASSERT(PZ_REASON_COUNT <= 64, "reasons are bits of PZ_NON_WAKES");
  * Tells the daemon of a packet that `p->host` sleeps on for.  Bounded for each host, and in all: it leaves half of the
  * ring to what the others on it need.
  */
-PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
+PZ_INLINE void pz_report_non_wake(struct pz_ctx *ctx, const struct pz_packet *p)
 {
 	__u32 host = p->host;
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
@@ -291,7 +310,7 @@ PZ_INLINE void pz_report_non_wake(struct xdp_md *ctx, const struct pz_packet *p)
 }
 
 /* Router Advertisements leave half of the ring to what the others on it need. */
-PZ_INLINE void pz_report_router(struct xdp_md *ctx, const struct pz_packet *p)
+PZ_INLINE void pz_report_router(struct pz_ctx *ctx, const struct pz_packet *p)
 {
 	struct pz_report report = {.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_ROUTER, .reason = PZ_REASON_NOBODY};
 

@@ -14,7 +14,7 @@
 #define PZ_MAGIC_PROBES ((9216 + PZ_MAGIC_STRIDE - 1) / PZ_MAGIC_STRIDE)
 
 /* Wakes the host: hands the frame to the daemon, which holds it. */
-PZ_INLINE int pz_trigger(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __u32 reason, __u16 port)
+PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u32 reason, __u16 port)
 {
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
 	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
@@ -42,7 +42,7 @@ PZ_INLINE int pz_trigger(struct xdp_md *ctx, struct pz_packet *p, __u32 host, __
  * Walks back to where the repetition begins; the sync ends just before the first byte that is not 0xff there, since
  * no host's MAC begins with 0xff.  Global, so that it is verified once.
  */
-PZ_GLOBAL int pz_magic_at(struct xdp_md *ctx, __u32 probe, __u32 start, __u32 end)
+PZ_GLOBAL int pz_magic_at(struct pz_ctx *ctx, __u32 probe, __u32 start, __u32 end)
 {
 	__u32 at = probe & PZ_MAX_OFFSET;
 	__u8 *byte;
@@ -85,7 +85,7 @@ struct pz_magic {
 	__u32 reason; /* trigger-magic, or why it does not count */
 };
 
-PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at, __u32 end, struct pz_magic *magic)
+PZ_INLINE void pz_judge_magic(struct pz_ctx *ctx, struct pz_packet *p, __u32 at, __u32 end, struct pz_magic *magic)
 {
 	void *mac = pz_at(ctx, (__u64)at + 6, 6);
 	struct pz_owner *owner = mac ? pz_find_owner(p->segment, mac) : NULL;
@@ -121,7 +121,7 @@ PZ_INLINE void pz_judge_magic(struct xdp_md *ctx, struct pz_packet *p, __u32 at,
 }
 
 /* The offset of the first Magic Packet for anybody in [start, end), or -1. */
-PZ_GLOBAL int pz_find_magic(struct xdp_md *ctx, __u32 start, __u32 end)
+PZ_GLOBAL int pz_find_magic(struct pz_ctx *ctx, __u32 start, __u32 end)
 {
 	__u32 probe = start + 88;
 	void *bytes;
@@ -169,7 +169,7 @@ PZ_INLINE int pz_wakes_for(const struct pz_packet *p, __u8 protocol, __u16 port)
 #define PZ_TCP_ACK 0x10
 
 /* A connection attempt: SYN alone; ECE and CWR with it are ECN setup (RFC 3168 section 6.1.1). */
-PZ_INLINE int pz_wake_tcp(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_wake_tcp(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	void *tcp = pz_at(ctx, p->l4_offset, 20);
 	__u32 header;
@@ -189,7 +189,7 @@ PZ_INLINE int pz_wake_tcp(struct xdp_md *ctx, struct pz_packet *p)
 }
 
 /* Where a Magic Packet may be and who it is for; UDP to a wake port otherwise. */
-PZ_INLINE int pz_wake_udp(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_wake_udp(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	struct pz_magic magic = {.found = 0};
 	__u32 start, end;
@@ -231,7 +231,7 @@ PZ_INLINE int pz_wake_udp(struct xdp_md *ctx, struct pz_packet *p)
 	return pz_trigger(ctx, p, p->host, PZ_REASON_TRIGGER_UDP, port);
 }
 
-PZ_INLINE int pz_wake(struct xdp_md *ctx, struct pz_packet *p)
+PZ_INLINE int pz_wake(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return p->status == PZ_REASON_NOBODY ? pz_wake_udp(ctx, p) : pz_pass(p, p->status);

@@ -97,6 +97,7 @@ enum pz_interface_attr {
 	PZ_A_INTERFACE_MAC,    /* binary, 6 bytes, 1 */
 	PZ_A_INTERFACE_UP,     /* u8, 1: 0 or 1; its link */
 	PZ_A_INTERFACE_SERVED, /* u8, 1: 0 or 1; 0: there is no such interface now */
+	PZ_A_INTERFACE_EGRESS, /* u8, 1: 0 or 1; what leaves by it is looked at too */
 };
 
 enum pz_counter_attr {

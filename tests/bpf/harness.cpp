@@ -4,6 +4,8 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+
 #include <ctime>
 
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "proxzzy.skel.h"
+#include "proxzzy_egress.skel.h"
 
 namespace pz::test {
 namespace {
@@ -53,6 +56,19 @@ std::string_view verdict_name(std::uint32_t verdict) {
         return "XDP_TX";
     default:
         return "unknown verdict";
+    }
+}
+
+std::uint32_t xdp_action(std::uint32_t tc_action) {
+    switch (static_cast<int>(tc_action)) {
+    case TC_ACT_UNSPEC: // others' filters come next
+        return XDP_PASS;
+    case TC_ACT_STOLEN:
+        return XDP_DROP;
+    case TC_ACT_REDIRECT:
+        return XDP_TX;
+    default:
+        return XDP_ABORTED;
     }
 }
 
@@ -200,11 +216,32 @@ DataPath::DataPath(Sizes sizes) : sizes_(sizes) {
 DataPath::~DataPath() {
     ring_buffer__free(triggers_ring_);
     ring_buffer__free(overheard_ring_);
+    proxzzy_egress_bpf__destroy(egress_);
     proxzzy_bpf__destroy(skeleton_);
 }
 
 int DataPath::program() const {
     return bpf_program__fd(skeleton_->progs.proxzzy_ingress);
+}
+
+int DataPath::egress_program() const {
+    return bpf_program__fd(egress_->progs.proxzzy_egress);
+}
+
+void DataPath::turn_to_egress() {
+    egress_turn_ = true;
+    if (egress_ != nullptr)
+        return;
+    egress_ = proxzzy_egress_bpf__open();
+    ASSERT_NE(egress_, nullptr) << strerror(errno);
+    egress_->rodata->filter_mask = sizes_.filter_bits - 1;
+    bpf_map* shared = nullptr;
+    bpf_object__for_each_map(shared, egress_->obj) {
+        if (std::string_view(bpf_map__name(shared)).starts_with("pz_")) {
+            ASSERT_EQ(bpf_map__reuse_fd(shared, map(bpf_map__name(shared))), 0) << strerror(errno);
+        }
+    }
+    ASSERT_EQ(proxzzy_egress_bpf__load(egress_), 0) << "PROXZZY_BPF_LOG=1 shows the verifier's log";
 }
 
 int DataPath::map(const char* name) const {
@@ -406,13 +443,20 @@ std::uint32_t DataPath::run_quickly(ByteView frame, Bytes& out) const {
     options.data_out = out.data();
     options.data_size_out = static_cast<__u32>(out.size());
     options.repeat = 1;
-    if (const auto result = bpf_prog_test_run_opts(program(), &options); result != 0) {
+    __sk_buff context{};
+    context.gso_size = gso_size_;
+    if (egress_turn_) {
+        options.ctx_in = &context;
+        options.ctx_size_in = sizeof context;
+    }
+    const int chosen = !egress_turn_ ? program() : before_egress_ >= 0 ? before_egress_ : egress_program();
+    if (const auto result = bpf_prog_test_run_opts(chosen, &options); result != 0) {
         ADD_FAILURE() << "BPF_PROG_TEST_RUN of " << frame.size() << " bytes: " << strerror(-result);
         out.clear();
         return XDP_ABORTED;
     }
     out.resize(options.data_size_out);
-    return options.retval;
+    return egress_turn_ ? xdp_action(options.retval) : options.retval;
 }
 
 Outcome DataPath::run(ByteView frame) {

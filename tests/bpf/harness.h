@@ -25,6 +25,7 @@
 #include "packet.h"
 
 struct proxzzy_bpf;
+struct proxzzy_egress_bpf;
 struct ring_buffer;
 
 namespace pz::test {
@@ -133,6 +134,14 @@ public:
     [[nodiscard]] const std::string& error() const { return error_; }
     [[nodiscard]] bool denied() const { return denied_; }
     [[nodiscard]] int program() const;
+    /// From here on frames leave: the program for that runs, on the same maps.  Its actions are told as XDP's.
+    void turn_to_egress();
+    void turn_to_ingress() { egress_turn_ = false; }
+    /// From here on another program gets the frames that leave, which calls the one for that.
+    void put_before_egress(int program) { before_egress_ = program; }
+    [[nodiscard]] int egress_program() const;
+    /// From here on what leaves is one packet of so many bytes each; 0: one.
+    void set_gso_size(std::uint32_t size) { gso_size_ = size; }
     [[nodiscard]] proxzzy_bpf* skeleton() const { return skeleton_; }
 
     /// Empty maps, the three segments of the lab, a fresh heartbeat.
@@ -176,6 +185,10 @@ private:
 
     Sizes sizes_;
     proxzzy_bpf* skeleton_ = nullptr;
+    proxzzy_egress_bpf* egress_ = nullptr; // loaded when it is first wanted
+    bool egress_turn_ = false;
+    int before_egress_ = -1;
+    std::uint32_t gso_size_ = 0;
     ring_buffer* triggers_ring_ = nullptr;
     ring_buffer* overheard_ring_ = nullptr;
     std::vector<Event> triggers_;

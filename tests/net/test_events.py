@@ -98,7 +98,7 @@ def a_follower_hears_that_the_daemon_stops(lan):
     wait_until("the follower has what is kept", lambda: events_in(path))
     proxy.stop(signal.SIGKILL)
     assert killed.wait(5) == 1, "nobody said good-bye"
-    proxy.run_ctl("detach", "--bpffs", proxy.pins)
+    proxy.detach_killed()
 
 
 @test()

@@ -125,6 +125,7 @@ def four_capabilities_are_enough(lan):
     proxy.control = lan.folder / "nobody" / "control.sock"
     proxy.command = lambda: unprivileged(lan, CAPABILITIES)
     proxy.start()
+    assert proxy.interfaces_status()[0]["egress"], "what leaves is not looked at"
     proxy.add(lan.host)
     proxy.put_to_sleep(lan.host)
     done = lan.client.run("arping", "-c", "1", "-I", "eth0", lan.host.ip4)
@@ -171,6 +172,7 @@ def the_unit_does_the_whole_story_and_is_removed_without_a_trace(lan):
         assert status["Uid"].split()[0] != "0", "it runs as root"
         assert status["CapEff"] == status["CapBnd"] == "000000c000003000", status  # the four of CAPABILITIES
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), status
+        assert proxy.ctl("status")["interface"][0]["egress"], "the unit keeps what leaves from being looked at"
 
         systemd.run("sh", "-c", 'printf "%s\\n" "$1" >/etc/proxzzy/hosts.d/sleeper.conf', "sh", "\n".join(
             [f"mac = {lan.host.mac}", *(f"ip = {address}" for address in lan.host.own_addresses)]))

@@ -36,7 +36,7 @@ public:
         control::DaemonStatus status;
         status.version = "1.2.3";
         status.uptime_ms = 61'000;
-        status.interfaces.push_back({"lan0", "native", {{2, 0, 0, 0, 0, 0xfe}}, true, true});
+        status.interfaces.push_back({"lan0", "native", {{2, 0, 0, 0, 0, 0xfe}}, true, true, true});
         status.interfaces.push_back({"lan1", "generic", {{2, 0, 0, 0, 0, 0xfd}}, false, true});
         status.interfaces.push_back({"lan2", "native", {{2, 0, 0, 0, 0, 0xfc}}, false, false});
         status.hosts = static_cast<std::uint32_t>(hosts.size());

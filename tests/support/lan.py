@@ -289,10 +289,11 @@ class Segment:
 class Lan:
     """Context manager.  On exit, also after a failure, nothing of it is left; on entry neither is anything of an
     earlier run of the same name that was killed.  `hosts`: on each segment.  `offload`: a card answers ARP and ND for
-    its sleeping host.  `keep`: what it starts outlives this process, and exit leaves it up."""
+    its sleeping host.  `outside`: the gateway is a router, with the node `outside` behind its other interface wan0.
+    `keep`: what it starts outlives this process, and exit leaves it up."""
 
     def __init__(self, name, segments=1, hosts=1, resume=0.3, ipv6=True, multicast_snooping=False, offload=False,
-                 keep=False):
+                 outside=False, keep=False):
         self.name, self.resume, self.ipv6, self.keep = name, resume, ipv6, keep
         self.multicast_snooping, self.offload = multicast_snooping, offload
         digest = hashlib.sha256(f"{name} {build_folder().resolve()}".encode()).hexdigest()[:6]
@@ -302,7 +303,9 @@ class Lan:
         self.lock = None
         self.processes = []
         self.proxies = []
+        self.host_routes = []  # that a host has besides its own network's
         self.gateway_ns = self.namespace("gateway")
+        self.outside = Node(self.namespace("outside"), "eth0", 10, 1) if outside else None
         self.segments = [Segment(self, i, hosts) for i in range(segments)]
         first = self.segments[0]
         self.client, self.host, self.gateway, self.switch = first.client, first.host, first.gateway, first.switch
@@ -348,6 +351,8 @@ class Lan:
         self.gateway_ns.create()
         for segment in self.segments:
             segment.create()
+        if self.outside:
+            self.create_outside()
         hosts = [host for segment in self.segments for host in segment.hosts]
         self.start(hosts)
         for host in hosts:
@@ -355,12 +360,27 @@ class Lan:
             # the random delay before duplicate address detection, which this first time was left out
             host.ns.sysctl(ipv6__conf__eth0__router_solicitation_delay=1)
 
+    def create_outside(self):
+        """Nothing on that cable is switched off: packets come with partial checksums, and several in one."""
+        far, near = self.outside, Node(self.gateway_ns, "wan0", 1, 1)
+        far.ns.create()
+        for ns in (far.ns, self.gateway_ns):
+            ns.sysctl(ipv6__conf__default__accept_dad=0, ipv6__conf__default__router_solicitations=0)
+        self.gateway_ns.batch([f"link add name wan0 type veth peer name eth0 netns {far.ns.name}"])
+        for node in (near, far):
+            self.segments[0].configure(node)
+        far.ns.batch([f"route add default via {near.ip4}", f"route add default via {near.ip6}"])
+        self.gateway_ns.sysctl(ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
+        self.host_routes = [f"route add default via {self.gateway.ip4}", f"route add default via {self.gateway.ip6}"]
+        self.host.ns.batch(self.host_routes)
+
     def start(self, hosts):
         """The cards' firmware and the hosts' services."""
         cards = [a for h in hosts for a in ("--card", h.card.name, "n1", h.ns.name, h.mac, h.nic.path)]
         services = [a for h in hosts for a in ("--host", h.ns.name, h.service.path)]
         answer = ["--answer", *(a for h in hosts for a in h.own_addresses)] if self.offload else []
-        self.spawn(self.host.ns, sys.executable, SUPPORT / "nic.py", "--resume", self.resume, *cards, *answer)
+        routes = ["--routes", *self.host_routes] if self.host_routes else []
+        self.spawn(self.host.ns, sys.executable, SUPPORT / "nic.py", "--resume", self.resume, *cards, *answer, *routes)
         self.spawn(self.host.ns, sys.executable, SUPPORT / "server.py", *services, "--ports", *Host.PORTS)
         for host in hosts:
             host.nic.wait("ready")

@@ -51,8 +51,8 @@ def answer(frame, mac, addresses):
 
 
 class Card:
-    def __init__(self, namespace, port, host, mac, log, answers):
-        self.answers = answers
+    def __init__(self, namespace, port, host, mac, log, answers, routes):
+        self.answers, self.routes = answers, routes
         self.mac, self.host = mac, Namespace(host)
         with Namespace(namespace).entered():
             self.wire = PacketSocket(port)
@@ -87,6 +87,8 @@ class Card:
         if self.resume_at is not None and time.monotonic() >= self.resume_at:
             self.resume_at = None
             self.link.up = True
+            if self.routes:
+                self.host.batch(self.routes)
             self.say("up")
             self.usable = set()
         if self.usable is None:
@@ -108,9 +110,11 @@ def main():
                          metavar=("NAMESPACE", "PORT", "HOST", "MAC", "LOG"),
                          help="the card's namespace and its port to the switch; its host's namespace and MAC; a file")
     options.add_argument("--answer", nargs="*", default=[], metavar="ADDRESS")
+    options.add_argument("--routes", nargs="*", default=[], metavar="LINE",
+                         help="what the host tells `ip` when it has resumed: Linux forgets routes of a link that is down")
     args = options.parse_args()
 
-    cards = [Card(*card, set(args.answer)) for card in args.card]
+    cards = [Card(*card, set(args.answer), args.routes) for card in args.card]
     if len(cards) > 1:
         for card in cards:
             keep_only_magic(card.wire, card.mac)

@@ -124,6 +124,10 @@ class Proxy:
             raise Refused(done)
         return json.loads(done.stdout) if done.stdout.strip() else None
 
+    def detach_killed(self):
+        """`proxzzyctl detach` without a daemon, in the network namespace of the one that was killed."""
+        self.namespace.run(program("proxzzyctl"), "--control", self.control, "detach", "--bpffs", self.pins)
+
     def state(self, name="sleeper"):
         return self.ctl("host", "show", name)["state"]
 

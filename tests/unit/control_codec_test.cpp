@@ -53,7 +53,7 @@ HostStatus full_status() {
 DaemonStatus full_daemon_status() {
     return {.version = "0.1.0",
             .uptime_ms = 1ULL << 33,
-            .interfaces = {{"lan0", "native", {{2, 0, 0, 0, 0, 1}}, true, true},
+            .interfaces = {{"lan0", "native", {{2, 0, 0, 0, 0, 1}}, true, true, true},
                            {"lan1", "generic", {{2, 0, 0, 0, 0, 2}}, false, false}},
             .hosts = 10,
             .hosts_asleep = 4,

@@ -117,9 +117,12 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
     EXPECT_EQ(json_of({"hosts"}), json::array{expected});
     EXPECT_EQ(json_of({"status"}), json::parse(R"({
         "version": "1.2.3", "uptime_ms": 61000,
-        "interface": [{"name": "lan0", "mode": "native", "mac": "02:00:00:00:00:fe", "up": true, "served": true},
-            {"name": "lan1", "mode": "generic", "mac": "02:00:00:00:00:fd", "up": false, "served": true},
-            {"name": "lan2", "mode": "native", "mac": "02:00:00:00:00:fc", "up": false, "served": false}],
+        "interface": [{"name": "lan0", "mode": "native", "mac": "02:00:00:00:00:fe", "up": true, "served": true,
+             "egress": true},
+            {"name": "lan1", "mode": "generic", "mac": "02:00:00:00:00:fd", "up": false, "served": true,
+             "egress": false},
+            {"name": "lan2", "mode": "native", "mac": "02:00:00:00:00:fc", "up": false, "served": false,
+             "egress": false}],
         "hosts": 1, "hosts_asleep": 0, "held_packets": 0, "held_bytes": 0, "bpffs": "/sys/fs/bpf/proxzzy/default"})"));
     EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
         "version": "1.2.3", "option": ["arp", "nd"], "max_hosts": 65536, "max_addresses": 64, "max_rules": 32,
@@ -138,8 +141,9 @@ TEST_F(CtlRun, C13_TextIsForPeople) {
                                  "interface  (the only one) vlan 20\n", "ip         2001:db8::7, temporary\n",
                                  "wake       tcp/22 and Magic Packet\n", "echo       ignore\n", "identity   host\n"})
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
-    for (const char* line : {"interface  lan0 02:00:00:00:00:fe up, native\n",
-                             "interface  lan1 02:00:00:00:00:fd down, generic\n", "interface  lan2 not there"})
+    for (const char* line :
+         {"interface  lan0 02:00:00:00:00:fe up, native, with egress filter\n",
+          "interface  lan1 02:00:00:00:00:fd down, generic, no egress filter\n", "interface  lan2 not there"})
         EXPECT_NE(text({"status"}).find(line), std::string::npos) << line;
     EXPECT_NE(text({"status"}).find("up for     1 min 1 s\n"), std::string::npos);
     EXPECT_NE(text({"capabilities"}).find("options   arp nd\n"), std::string::npos);

@@ -33,7 +33,7 @@ bpf_tests() {
     for object in /run/vm/*.o; do
         try load "$object" "$(basename "$object" .o)"
     done
-    for name in object arp ndisc echo ip wake magic non_wake owner router unanswered; do
+    for name in object arp ndisc egress echo ip wake magic non_wake owner router unanswered; do
         try "$PROXZZY_BUILD/tests/bpf/bpf_$name" --gtest_brief=1
     done
     # each frame in each state costs a minute and a half here, and asks the kernel nothing new
@@ -43,7 +43,8 @@ bpf_tests() {
 net_tests() {
     local name
     for name in a_sleeper_is_answered_for_woken_and_given_back_also_when_the_daemon_was_killed \
-        a_host_on_a_vlan_device_is_woken_and_gets_its_packet; do
+        a_host_on_a_vlan_device_is_woken_and_gets_its_packet \
+        a_program_on_the_gateway_reaches_a_sleeper_by_its_vlan_device; do
         try python3 "$root/tests/vm/net.py" "$name"
     done
 }

@@ -32,8 +32,11 @@ printf '%s\n' "group=$group" "root='$root'" "modules='$kernel/modules'" "export 
 if [[ $group == bpf ]]; then # the tests have the object of one compiler in them
     for clang in clang-14 clang-19; do
         command -v "$clang" >/dev/null || continue
-        "$clang" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -I"$root/include" -I"$root/bpf" \
-            -idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$root/bpf/proxzzy.bpf.c" -o "$shared/$clang.o"
+        for direction in INGRESS EGRESS; do
+            "$clang" -D"PZ_$direction" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -I"$root/include" -I"$root/bpf" \
+                -idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$root/bpf/proxzzy.bpf.c" \
+                -o "$shared/$clang-$direction.o"
+        done
     done
 fi
 

@@ -51,8 +51,7 @@ def a_sleeper_is_answered_for_woken_and_given_back_also_when_the_daemon_was_kill
     fall_asleep(proxy, host)
     proxy.stop(signal.SIGKILL)
     assert_answered(client, host)
-    done = proxy.run_ctl("detach", "--bpffs", proxy.pins)
-    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
+    proxy.detach_killed()
     assert_nothing_left(lan, before)
 
 
@@ -83,3 +82,22 @@ def a_host_on_a_vlan_device_is_woken_and_gets_its_packet(lan):
     delivered = wire.wait("the SYN that was held", lambda f: f.l4 and f.l4.protocol == 6, LIMIT)
     assert [(f.vlan, f.dst) for f in delivered] == [([VLAN], host.mac)], [str(f) for f in delivered]
     wait_until("no packet is held", lambda: proxy.ctl("status")["held_packets"] == 0)
+
+
+@test("ping")
+def a_program_on_the_gateway_reaches_a_sleeper_by_its_vlan_device(lan):
+    """The tag stands beside the frame when it leaves by the trunk, and beside the answer when it comes back."""
+    gateway, host = on_vlan(lan.gateway, 3), on_vlan(lan.host, 20)
+    proxy = lan.proxy()
+    proxy.ctl("host", "add", "tagged", "--mac", host.mac, "--ip", host.ip4, "--vlan", VLAN)
+    fall_asleep(proxy, lan.host, "tagged")
+    shown = gateway.ns.ip("-d", "neigh", "show", "nud", "permanent", "dev", gateway.interface).stdout
+    assert f"{host.ip4} lladdr {host.mac}" in shown and "proto 122" in shown, shown
+    wire = lan.segments[0].gateway_port()
+    gateway.run("ping", "-n", "-c", "2", "-W", "5", host.ip4)
+    assert not wire.frames(lambda f: f.dst == host.mac), "an echo request to the sleeper left"
+    gateway.connect(host.ip4, timeout=LIMIT)
+    proxy.wait_state("awake", "tagged")
+    delivered = wire.wait("the SYN", lambda f: f.l4 and f.l4.protocol == 6, LIMIT)
+    assert (delivered[0].vlan, delivered[0].dst) == ([VLAN], host.mac), str(delivered[0])
+    assert "proto 122" not in gateway.ns.ip("-d", "neigh", "show", "dev", gateway.interface).stdout

@@ -106,6 +106,7 @@ struct Schema<InterfaceStatus> {
         Field{PZ_A_INTERFACE_MAC, "mac", required, &InterfaceStatus::mac},
         Field{PZ_A_INTERFACE_UP, "up", required, &InterfaceStatus::up},
         Field{PZ_A_INTERFACE_SERVED, "served", required, &InterfaceStatus::served},
+        Field{PZ_A_INTERFACE_EGRESS, "egress", required, &InterfaceStatus::egress},
     };
 };
 

@@ -34,6 +34,7 @@ struct InterfaceStatus {
     MacAddress mac;
     bool up = false; // frames can pass
     bool served = false; // false: there is no such interface now, or it cannot be served
+    bool egress = false; // what the gateway itself sends, and forwards, is looked at too
     bool operator==(const InterfaceStatus&) const = default;
 };
 

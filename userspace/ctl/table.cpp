@@ -83,8 +83,9 @@ std::string to_text(const control::DaemonStatus& status) {
                           {"bpffs", status.bpffs}};
     for (const auto& interface : status.interfaces)
         rows.push_back({"interface", interface.served
-                                         ? fmt::format("{} {} {}, {}", interface.name, interface.mac.to_string(),
-                                                       interface.up ? "up" : "down", interface.mode)
+                                         ? fmt::format("{} {} {}, {}, {} egress filter", interface.name,
+                                                       interface.mac.to_string(), interface.up ? "up" : "down",
+                                                       interface.mode, interface.egress ? "with" : "no")
                                          : fmt::format("{} not there", interface.name)});
     return align(rows);
 }

@@ -13,6 +13,7 @@
 #include "daemon/explain.h"
 #include "daemon/service_manager.h"
 #include "net/describe.h"
+#include "net/neighbour.h"
 #include "net/router_advertisement.h"
 
 namespace pz {
@@ -99,7 +100,8 @@ std::string_view why_not_held(const TriggerNotice& notice) {
         break;
     }
     // a Magic Packet is nobody's first packet
-    return notice.frame.empty() && notice.event.reason != PZ_REASON_TRIGGER_MAGIC ? "it is too long" : "";
+    return notice.frame.empty() && notice.event.reason != PZ_REASON_TRIGGER_MAGIC ? "it is too long, or several in one"
+                                                                                  : "";
 }
 
 /// What the wake log has in common with the event.
@@ -169,6 +171,10 @@ Result<> Daemon::serve() {
                     fmt::format("XDP in {} mode, {}", to_string(port.mode), port.link.mac.to_string()));
     }
     fastpath_->drop_links_except(options_.interfaces);
+    for (const auto& name : table_.names()) // those that are served since before there was a filter
+        if (const Host& host = *table_.find(name);
+            (host.state == HostState::asleep || host.state == HostState::waking) && !host.resumes)
+            pin_neighbours(host, *segments_->find(host.segment), answered_addresses(host));
 
     overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
         fastpath_->overheard_fd(), [this](const pz_event& event, ByteView frame) { on_overheard(event, frame); })));
@@ -242,7 +248,8 @@ control::DaemonStatus Daemon::status() {
                                      .mode = std::string(to_string(port.mode)),
                                      .mac = port.link.mac,
                                      .up = port.link.up,
-                                     .served = port.socket != nullptr});
+                                     .served = port.socket != nullptr,
+                                     .egress = port.egress});
     return status;
 }
 
@@ -859,11 +866,16 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     case Kind::drop_held:
         drop_held(effect);
         return {};
-    case Kind::stop_answering:
+    case Kind::stop_answering: {
         fastpath_->stop_answering(effect.host, effect.address);
-        if (const Host* host = table_.get(effect.host); host != nullptr) // an address may be let go
+        // one address: it is not the host's any more; all of them: the host is back
+        const Host* host = table_.get(effect.host);
+        if (host != nullptr) // an address may be let go
             state_->changed(host->config.name);
+        unpin_neighbours(effect.host, effect.address,
+                         effect.address || host == nullptr ? std::nullopt : std::optional(owner_mac(*host)));
         return {};
+    }
     default:
         break;
     }
@@ -883,6 +895,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     case Kind::stage_waking:
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
     case Kind::stage_unanswered:
+        unpin_neighbours(host->id, std::nullopt, std::nullopt);
         return fastpath_->set_stage(host->id, PZ_STAGE_UNANSWERED);
     case Kind::announce:
     case Kind::refresh:
@@ -1019,12 +1032,45 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     auto served = fastpath_->serve(entry);
     if (!served) // what cannot be programmed is not in our care
         react(table_.request_release(host.config.name, now()).value_or(Effects{}), {});
+    else
+        pin_neighbours(host, segment, entry.addresses);
     return served;
+}
+
+void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std::vector<IpAddress>& addresses) {
+    const auto device = Segments::l3_device(segment);
+    if (!device)
+        return;
+    for (const auto& address : addresses) {
+        const auto pinned = pin_neighbour(*device, address, owner_mac(host));
+        if (!pinned)
+            record_failure(pinned.error().message, segment.port->link.name);
+        else if (*pinned)
+            seen_[host.id].neighbours[address] = *device;
+        else
+            spdlog::info("{}: the neighbour entry of {} is permanent and not ours, so it stays", host.config.name,
+                         address.to_string());
+    }
+}
+
+void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only, const std::optional<MacAddress>& mac) {
+    const auto found = seen_.find(host);
+    if (found == seen_.end())
+        return;
+    std::erase_if(found->second.neighbours, [&](const auto& neighbour) {
+        const auto& [address, device] = neighbour;
+        if (only && address != *only)
+            return false;
+        if (auto unpinned = unpin_neighbour(device, address, mac); !unpinned)
+            spdlog::debug("{}", unpinned.error().message); // with the device
+        return true;
+    });
 }
 
 void Daemon::forget(HostId host) {
     fastpath_->forget(host);
     plans_.erase(host);
+    unpin_neighbours(host, std::nullopt, std::nullopt);
     const auto found = seen_.find(host);
     if (found == seen_.end())
         return;

@@ -159,6 +159,10 @@ private:
     /// The port's interface is there.
     void join(const Port& port, const MacAddress& mac);
     void accept(const Segment& segment, HostId host, const MacAddress& mac);
+    /// The gateway's own stack needs not ask for what we answer for.
+    void pin_neighbours(const Host& host, const Segment& segment, const std::vector<IpAddress>& addresses);
+    /// It finds out by itself again; with a MAC: the host was heard from, and is there at once.
+    void unpin_neighbours(HostId host, const std::optional<IpAddress>& only, const std::optional<MacAddress>& mac);
 
     boost::asio::io_context& loop_;
     DaemonOptions options_;
@@ -187,6 +191,7 @@ private:
         std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
         std::vector<MacAddress> accepted; // joined on the port for it
         const Port* joined_on = nullptr;
+        std::map<IpAddress, int> neighbours; // our permanent entries, by address: the device
         std::map<control::EventKind, control::Sparing> sparing;
     };
     std::unordered_map<HostId, Seen> seen_;

@@ -61,6 +61,11 @@ Result<> Segments::attach(Port& port) {
         return std::unexpected(std::move(mode).error());
     }
     port.mode = *mode;
+    const auto egress = fastpath_.attach_egress(port.link.ifindex);
+    port.egress = egress.has_value();
+    if (!egress)
+        spdlog::warn("{}: {}; programs on this gateway and clients behind its other interfaces do not wake hosts",
+                     port.link.name, egress.error().message);
     return {};
 }
 
@@ -85,6 +90,8 @@ void Segments::detach(Port& port, const std::string& name) {
         port.restore_offload = false; // with the device
     restore_offload(port, name);
     fastpath_.detach(port.link.name);
+    fastpath_.detach_egress(port.link.ifindex);
+    port.egress = false;
     for (const SegmentId id : of(port))
         fastpath_.remove_segment(key_of(segments_.at(id)));
     port.socket.reset();
@@ -135,6 +142,16 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
 const Segment* Segments::find(SegmentId id) const {
     const auto found = segments_.find(id);
     return found == segments_.end() ? nullptr : &found->second;
+}
+
+std::optional<int> Segments::l3_device(const Segment& segment) {
+    if (!segment.port->egress)
+        return std::nullopt;
+    std::optional<int> device = segment.port->link.ifindex;
+    for (const std::uint16_t vid : {segment.tags.outer, segment.tags.inner})
+        if (vid != 0 && device)
+            device = find_vlan_device(*device, vid);
+    return device;
 }
 
 std::vector<SegmentId> Segments::of(const Port& port) const {

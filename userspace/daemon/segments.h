@@ -21,6 +21,7 @@ struct Port {
     Link link; // as last seen; the name is the configured one
     std::shared_ptr<PacketSocket> socket; // null while there is no such interface or it cannot be served
     fastpath::XdpMode mode = fastpath::XdpMode::native;
+    bool egress = false; // the filter on what leaves is there
     bool tags_visible = false; // rx-vlan-offload is off, so XDP sees the outer tag
     bool restore_offload = false;
     Link refused; // could not be served as it was then; looked at again when it has changed
@@ -69,6 +70,9 @@ public:
     /// The segment that frames with these tags belong to; PZ_NO_SEGMENT if there is none.
     [[nodiscard]] SegmentId find(const Port& port, VlanTags vlan) const;
     [[nodiscard]] std::vector<SegmentId> of(const Port& port) const;
+    /// The device of the gateway with addresses on the segment, whose neighbour table has its hosts: the interface, or
+    /// a VLAN device over it.  nullopt: there is none, or what leaves by it does not meet our filter.
+    [[nodiscard]] static std::optional<int> l3_device(const Segment& segment);
     [[nodiscard]] const std::deque<Port>& ports() const { return ports_; }
     [[nodiscard]] std::deque<Port>& ports() { return ports_; }
 

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -20,7 +21,12 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <spdlog/spdlog.h>
+
 #include "base/lock.h"
+#include "net/link.h"
+#include "net/neighbour.h"
+#include "net/traffic_control.h"
 
 namespace pz::fastpath {
 
@@ -93,6 +99,40 @@ std::uint32_t link_ifindex(int link_fd) {
     return info.xdp.ifindex;
 }
 
+/// Where the filter stands among those of others: what an administrator puts into a clsact by hand has a lower number
+/// and sees packets first, what `tc` numbers by itself has a higher one.
+constexpr std::uint32_t filter_handle = 0x707a, filter_priority = 0x707a; // "pz"
+
+bpf_tc_hook egress_hook(int ifindex) {
+    bpf_tc_hook hook{};
+    hook.sz = sizeof hook;
+    hook.ifindex = ifindex;
+    hook.attach_point = BPF_TC_EGRESS;
+    return hook;
+}
+
+bpf_tc_opts our_filter() {
+    bpf_tc_opts filter{};
+    filter.sz = sizeof filter;
+    filter.handle = filter_handle;
+    filter.priority = filter_priority;
+    return filter;
+}
+
+/// How the names of folders for devices in this network namespace begin.
+std::string this_namespace() {
+    struct stat found{};
+    ::stat("/proc/self/ns/net", &found);
+    return fmt::format("{}:", found.st_ino);
+}
+
+/// Our neighbour entries on the device and on the VLAN devices over it.
+void drop_neighbours(int ifindex) {
+    for (const int device : devices_over(ifindex))
+        if (auto dropped = unpin_neighbours(device); !dropped)
+            spdlog::warn("{}", dropped.error().message);
+}
+
 } // namespace
 
 std::string_view to_string(XdpMode mode) {
@@ -103,7 +143,7 @@ Result<PinDirectory> PinDirectory::open(const std::string& path) {
     PZ_TRY(require_bpffs(path));
     Fd lock = PZ_TRY(lock_directory(path));
     std::error_code error;
-    for (const char* folder : {"/maps", "/links"}) {
+    for (const char* folder : {"/maps", "/links", "/egress"}) {
         fs::create_directories(path + folder, error);
         if (error)
             return fail(Errc::system, "cannot create " + path + folder + ": " + error.message(), "bpffs");
@@ -137,6 +177,46 @@ void PinDirectory::remove_link(std::string_view interface) {
     fs::remove(path, ignored);
 }
 
+std::vector<int> PinDirectory::egress_devices() const {
+    std::vector<int> devices;
+    std::error_code ignored;
+    const std::string here = this_namespace();
+    for (const auto& entry : fs::directory_iterator(path_ + "/egress", ignored)) {
+        const std::string name = entry.path().filename().string();
+        int ifindex = 0;
+        if (name.starts_with(here) &&
+            std::from_chars(name.data() + here.size(), name.data() + name.size(), ifindex).ec == std::errc{})
+            devices.push_back(ifindex);
+    }
+    return devices;
+}
+
+std::string PinDirectory::egress_path(int ifindex) const {
+    return fmt::format("{}/egress/{}{}", path_, this_namespace(), ifindex);
+}
+
+bool PinDirectory::has_egress_elsewhere() const {
+    std::error_code ignored;
+    const auto folders = std::distance(fs::directory_iterator(path_ + "/egress", ignored), fs::directory_iterator());
+    return static_cast<std::size_t>(folders) > egress_devices().size();
+}
+
+void PinDirectory::remove_egress(int ifindex) {
+    std::error_code ignored;
+    const std::string path = egress_path(ifindex);
+    if (!fs::exists(path, ignored))
+        return;
+    bpf_tc_hook hook = egress_hook(ifindex);
+    bpf_tc_opts filter = our_filter();
+    bpf_tc_detach(&hook, &filter); // fails if the device or somebody's clsact is gone, and the filter with it
+    if (fs::remove(path + "/clsact", ignored) && !has_clsact_filters(ifindex).value_or(true)) {
+        hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS); // the clsact as a whole
+        bpf_tc_hook_destroy(&hook);
+    }
+    fs::remove(path, ignored);
+    drop_neighbours(ifindex);
+}
+
 void PinDirectory::remove_maps() {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(path_ + "/maps", ignored))
@@ -147,7 +227,10 @@ void PinDirectory::remove_all() {
     std::error_code ignored;
     for (const auto& name : links())
         remove_link(name);
+    for (const int ifindex : egress_devices())
+        remove_egress(ifindex);
     remove_maps();
+    fs::remove(path_ + "/egress", ignored);
     fs::remove(path_ + "/links", ignored);
     fs::remove(path_ + "/maps", ignored);
     fs::remove(path_, ignored);
@@ -191,11 +274,34 @@ Result<XdpMode> attach_xdp(const PinDirectory& pins, const std::string& interfac
     return fail(Errc::unsupported, "XDP cannot be attached to --interface '" + interface + "'", "interface");
 }
 
+Result<> attach_egress(const PinDirectory& pins, int ifindex, int program_fd) {
+    const std::string path = pins.egress_path(ifindex);
+    std::error_code error;
+    fs::create_directory(path, error);
+    if (error)
+        return fail(Errc::system, "cannot create " + path + ": " + error.message());
+    bpf_tc_hook hook = egress_hook(ifindex);
+    if (const int made = bpf_tc_hook_create(&hook); made == 0)
+        fs::create_directory(path + "/clsact", error);
+    else if (made != -EEXIST)
+        return fail_errno(fmt::format("no clsact on interface index {}", ifindex), -made);
+    bpf_tc_opts filter = our_filter();
+    filter.prog_fd = program_fd;
+    filter.flags = BPF_TC_F_REPLACE;
+    if (const int attached = bpf_tc_attach(&hook, &filter); attached != 0)
+        return fail_errno(fmt::format("no filter on what leaves by interface index {}", ifindex), -attached);
+    drop_neighbours(ifindex);
+    return {};
+}
+
 Result<bool> detach_pinned(const std::string& path) {
     std::error_code ignored;
     if (!fs::exists(path, ignored))
         return false;
     PinDirectory pins = PZ_TRY(PinDirectory::open(path));
+    if (pins.has_egress_elsewhere())
+        return fail(Errc::not_found,
+                    "the proxzzyd that is gone ran in another network namespace: run `proxzzyctl detach` there");
     const bool any = !pins.links().empty() || !fs::is_empty(path + "/maps", ignored);
     pins.remove_all();
     return any;

@@ -37,6 +37,17 @@ public:
     void remove_maps();
     void remove_link(std::string_view interface);
 
+    /// Devices with our filter on what leaves by them, by index.  A filter is no link that could be pinned, so there is
+    /// a folder for each: `egress/NAMESPACE:INDEX`, the network namespace by its inode, since only there the index
+    /// means the device; and a folder `clsact` in it if we made the device's clsact.
+    [[nodiscard]] std::vector<int> egress_devices() const;
+    [[nodiscard]] std::string egress_path(int ifindex) const;
+    /// Whether there are filters in another network namespace, which only a process there can take off.
+    [[nodiscard]] bool has_egress_elsewhere() const;
+    /// Takes the filter off the device, its clsact if we made it and nobody else has a filter in it, and our entries
+    /// out of the neighbour table.  Harmless when it is gone.
+    void remove_egress(int ifindex);
+
 private:
     PinDirectory(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
     std::string path_;
@@ -46,6 +57,11 @@ private:
 /// Attaches the program to the interface by a pinned link, native or else generic.  A link left by an earlier daemon is
 /// updated in place, so that no frame is missed.
 Result<XdpMode> attach_xdp(const PinDirectory& pins, const std::string& interface, int ifindex, int program_fd);
+
+/// Puts the program on what leaves by the device, by a tc filter in its clsact, which is made if there is none.  A
+/// filter left by an earlier daemon is replaced in place, so that no packet passes it by; the neighbour entries that it
+/// left go.
+Result<> attach_egress(const PinDirectory& pins, int ifindex, int program_fd);
 
 /// Removes what a proxzzyd that is gone left pinned below `path`; false if there was nothing.
 /// Errc::busy if one is still running.

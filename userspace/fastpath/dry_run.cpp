@@ -19,6 +19,18 @@ constexpr std::size_t growth = 256;
 
 } // namespace
 
+Result<> share_maps(const bpf_object& from, bpf_object& to) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, &to) {
+        const char* name = bpf_map__name(map);
+        if (!std::string_view(name).starts_with("pz_"))
+            continue; // .rodata and .bss are what differs
+        if (bpf_map__reuse_fd(map, bpf_object__find_map_fd_by_name(&from, name)) != 0)
+            return fail_errno(fmt::format("cannot share the map {}", name), errno);
+    }
+    return {};
+}
+
 DryRun::~DryRun() {
     proxzzy_bpf__destroy(skeleton_);
 }
@@ -30,14 +42,7 @@ Result<std::unique_ptr<DryRun>> DryRun::open(const proxzzy_bpf& running) {
     std::unique_ptr<DryRun> self(new DryRun(skeleton));
     skeleton->rodata->filter_mask = running.rodata->filter_mask;
     skeleton->rodata->dry_run = 1;
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, skeleton->obj) {
-        const char* name = bpf_map__name(map);
-        if (!std::string_view(name).starts_with("pz_"))
-            continue; // .rodata and .bss are what differs
-        if (bpf_map__reuse_fd(map, bpf_object__find_map_fd_by_name(running.obj, name)) != 0)
-            return fail_errno(fmt::format("cannot share the map {}", name), errno);
-    }
+    PZ_TRY(share_maps(*running.obj, *skeleton->obj));
     if (const int error = proxzzy_bpf__load(skeleton); error != 0)
         return fail_errno("the kernel does not load our program for a dry run", -error);
     return self;

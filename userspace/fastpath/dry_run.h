@@ -10,12 +10,16 @@
 #include "base/result.h"
 #include "net/frame.h"
 
+struct bpf_object;
 struct proxzzy_bpf;
 
 namespace pz::fastpath {
 
 inline constexpr std::size_t smallest_frame = 14; // an Ethernet header
 inline constexpr std::size_t largest_frame = 9216; // what the program searches for Magic Packets
+
+/// Makes every map of `to`, which is not loaded yet, the one of that name in `from`, which is.
+Result<> share_maps(const bpf_object& from, bpf_object& to);
 
 struct Verdict {
     std::uint32_t action = 0;      // enum xdp_action

@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "proxzzy.skel.h"
+#include "proxzzy_egress.skel.h"
 
 namespace pz::fastpath {
 
@@ -95,9 +96,14 @@ void Fastpath::SkeletonDeleter::operator()(proxzzy_bpf* skeleton) const {
     proxzzy_bpf__destroy(skeleton);
 }
 
+void Fastpath::SkeletonDeleter::operator()(proxzzy_egress_bpf* skeleton) const {
+    proxzzy_egress_bpf__destroy(skeleton);
+}
+
 Fastpath::Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon)
-    : pins_(std::move(pins)), skeleton_(std::move(loaded.skeleton)), address_bits_(std::move(loaded.addresses)),
-      mac_bits_(std::move(loaded.macs)), daemon_(daemon), before_(std::move(loaded.before)) {}
+    : pins_(std::move(pins)), skeleton_(std::move(loaded.skeleton)), egress_(std::move(loaded.egress)),
+      address_bits_(std::move(loaded.addresses)), mac_bits_(std::move(loaded.macs)), daemon_(daemon),
+      before_(std::move(loaded.before)) {}
 
 Fastpath::~Fastpath() = default;
 
@@ -151,8 +157,17 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
     bpf_map__set_max_entries(maps.pz_live_v1, options.max_hosts);
     bpf_map__set_max_entries(maps.pz_addr_bits_v1, bits / 64);
     bpf_map__set_max_entries(maps.pz_mac_bits_v1, bits / 64);
+    EgressSkeleton egress(proxzzy_egress_bpf__open());
+    if (!egress)
+        return fail_errno("cannot open the kernel programs", errno);
+    egress->rodata->filter_mask = bits - 1;
     Before before = take_over(pins, *skeleton);
-    if (const int error = proxzzy_bpf__load(skeleton.get()); error != 0) {
+    int error = proxzzy_bpf__load(skeleton.get());
+    if (error == 0) {
+        PZ_TRY(share_maps(*skeleton->obj, *egress->obj));
+        error = proxzzy_egress_bpf__load(egress.get());
+    }
+    if (error != 0) {
         if (error == -EPERM || error == -EACCES)
             return fail(Errc::permission,
                         "the kernel refuses our programs: proxzzyd needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and "
@@ -178,7 +193,7 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
 
     FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
     FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
-    return Loaded{std::move(skeleton), std::move(addresses), std::move(macs), std::move(before)};
+    return Loaded{std::move(skeleton), std::move(egress), std::move(addresses), std::move(macs), std::move(before)};
 }
 
 Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
@@ -207,6 +222,20 @@ void Fastpath::drop_links_except(const std::vector<std::string>& served) {
     for (const auto& name : pins_.links())
         if (std::ranges::find(served, name) == served.end())
             pins_.remove_link(name);
+    for (const int ifindex : pins_.egress_devices())
+        if (std::ranges::find(egress_devices_, ifindex) == egress_devices_.end())
+            pins_.remove_egress(ifindex);
+}
+
+Result<> Fastpath::attach_egress(int ifindex) {
+    PZ_TRY(fastpath::attach_egress(pins_, ifindex, bpf_program__fd(egress_->progs.proxzzy_egress)));
+    egress_devices_.push_back(ifindex);
+    return {};
+}
+
+void Fastpath::detach_egress(int ifindex) {
+    std::erase(egress_devices_, ifindex);
+    pins_.remove_egress(ifindex);
 }
 
 void Fastpath::detach_all() {

@@ -20,6 +20,7 @@
 #include "net/address.h"
 
 struct proxzzy_bpf;
+struct proxzzy_egress_bpf;
 
 namespace pz::fastpath {
 
@@ -68,7 +69,12 @@ public:
     /// Takes the program off the interface that attach() was called for, and removes the pin.  Harmless when it is
     /// gone.
     void detach(const std::string& interface) { pins_.remove_link(interface); }
-    /// Drops the links of interfaces that are not in `served`: an earlier daemon's.
+    /// The same for what leaves by the device that has the addresses: the interface itself, or the bridge that it is
+    /// in.
+    Result<> attach_egress(int ifindex);
+    void detach_egress(int ifindex);
+    /// Drops the links of interfaces that are not in `served`, and filters on devices that attach_egress() was not
+    /// called for: an earlier daemon's.
     void drop_links_except(const std::vector<std::string>& served);
     /// Takes everything off the kernel: links, maps, pins.
     void detach_all();
@@ -104,8 +110,10 @@ public:
 private:
     struct SkeletonDeleter {
         void operator()(proxzzy_bpf* skeleton) const;
+        void operator()(proxzzy_egress_bpf* skeleton) const;
     };
     using Skeleton = std::unique_ptr<proxzzy_bpf, SkeletonDeleter>;
+    using EgressSkeleton = std::unique_ptr<proxzzy_egress_bpf, SkeletonDeleter>;
 
     /// What is in the maps for one host, so that it can be taken out again.
     struct Programmed {
@@ -123,6 +131,7 @@ private:
 
     struct Loaded {
         Skeleton skeleton;
+        EgressSkeleton egress;
         FilterBitmap addresses;
         FilterBitmap macs;
         Before before;
@@ -137,6 +146,8 @@ private:
 
     PinDirectory pins_;
     Skeleton skeleton_;
+    EgressSkeleton egress_;
+    std::vector<int> egress_devices_; // with the filter
     FilterBitmap address_bits_;
     FilterBitmap mac_bits_;
     pz_daemon daemon_;

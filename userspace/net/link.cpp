@@ -12,6 +12,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/vlan.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,15 +26,6 @@ namespace pz {
 namespace {
 
 constexpr unsigned lower_up = 1U << 16; // IFF_LOWER_UP: <linux/if.h> has it, which <net/if.h> does not go with
-
-Result<NlSocket> route_socket() {
-    NlSocket socket(nl_socket_alloc());
-    if (!socket)
-        return fail(Errc::system, "rtnetlink: out of memory");
-    if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
-        return fail(Errc::system, fmt::format("rtnetlink: {}", nl_geterror(error)));
-    return socket;
-}
 
 template <class Each>
 void for_each(nl_cache* cache, Each each) {
@@ -87,6 +79,15 @@ Result<bool> set_rx_vlan_offload(const std::string& interface, bool on) {
 
 } // namespace
 
+Result<NlSocket> route_socket() {
+    NlSocket socket(nl_socket_alloc());
+    if (!socket)
+        return fail(Errc::system, "rtnetlink: out of memory");
+    if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0)
+        return fail(Errc::system, fmt::format("rtnetlink: {}", nl_geterror(error)));
+    return socket;
+}
+
 Link describe(rtnl_link* from) {
     Link link;
     link.name = rtnl_link_get_name(from);
@@ -99,6 +100,10 @@ Link describe(rtnl_link* from) {
     if (const char* const kind = rtnl_link_get_type(from); kind != nullptr)
         link.kind = kind;
     link.is_ethernet = rtnl_link_get_arptype(from) == ARPHRD_ETHER;
+    if (rtnl_link_is_vlan(from)) {
+        link.below = rtnl_link_get_link(from);
+        link.vid = static_cast<std::uint16_t>(rtnl_link_vlan_get_id(from));
+    }
     return link;
 }
 
@@ -123,6 +128,23 @@ Result<Link> find_link(std::string_view name) {
         names.emplace_back(link.name);
     return fail(Errc::not_found,
                 fmt::format("interface {:?} does not exist; there are {}", name, fmt::join(names, ", ")));
+}
+
+std::optional<int> find_vlan_device(int ifindex, std::uint16_t vid) {
+    const auto links = list_links().value_or(std::vector<Link>{});
+    const auto found =
+        std::ranges::find_if(links, [&](const Link& link) { return link.below == ifindex && link.vid == vid; });
+    return found == links.end() ? std::nullopt : std::optional(found->ifindex);
+}
+
+std::vector<int> devices_over(int ifindex) {
+    std::vector<int> devices{ifindex};
+    const auto links = list_links().value_or(std::vector<Link>{});
+    for (std::size_t i = 0; i < devices.size(); i++)
+        for (const Link& link : links)
+            if (link.below == devices[i])
+                devices.push_back(link.ifindex);
+    return devices;
 }
 
 Result<std::vector<IpAddress>> link_addresses(int ifindex) {

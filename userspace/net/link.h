@@ -2,6 +2,8 @@
 // Interfaces of this machine, read by rtnetlink (libnl-route) and ethtool.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,8 @@ struct Link {
     bool up = false; // IFF_UP and IFF_LOWER_UP: frames can pass
     std::string kind; // "bridge", "veth", ...; empty for hardware
     bool is_ethernet = false;
+    int below = 0; // of a VLAN device: the interface that its tagged frames are on, and the tag
+    std::uint16_t vid = 0;
     bool operator==(const Link&) const = default;
 };
 
@@ -24,6 +28,10 @@ struct Link {
 Result<Link> find_link(std::string_view name);
 /// Every interface of this machine.
 Result<std::vector<Link>> list_links();
+/// The VLAN device of this machine for frames with that tag on the interface; nullopt: there is none.
+std::optional<int> find_vlan_device(int ifindex, std::uint16_t vid);
+/// The interface itself, and the VLAN devices over it.
+std::vector<int> devices_over(int ifindex);
 /// The interface's own addresses, for probes and UDP Magic Packets: in kernel order; tentative ones left out.
 Result<std::vector<IpAddress>> link_addresses(int ifindex);
 

@@ -44,7 +44,7 @@ struct pz_event {
 	__u32 host;
 	__u32 generation;
 	__u32 segment;
-	__u32 ifindex;        /* where the frame came in */
+	__u32 ifindex;        /* where the frame came in, or would have left */
 	__u32 frame_length;   /* on the wire */
 	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit; NON_WAKE: the first that fit */
 	__u8 mac[6];          /* the frame's sender; SECOND_PROXY: the other gateway */
