@@ -235,6 +235,7 @@ enum pz_explain_attr {
 	PZ_A_EXPLAIN_UNSPEC,
 	PZ_A_EXPLAIN_INTERFACE, /* string, 0-1 [the only one served] */
 	PZ_A_EXPLAIN_FRAME,     /* binary, 14 to 9216 bytes, 1: from the destination MAC on, without check sequence */
+	PZ_A_EXPLAIN_EGRESS,    /* u8, 0-1 [0]: 1: the frame leaves by the interface instead of coming in */
 };
 
 enum pz_control_verdict {

@@ -43,7 +43,7 @@ protected:
     }
 
     fastpath::Verdict explain(ByteView frame) {
-        auto verdict = dry_->run(loopback, frame);
+        auto verdict = dry_->run(loopback, frame, direction_);
         EXPECT_TRUE(verdict) << verdict.error().message;
         return verdict ? std::move(*verdict) : fastpath::Verdict{};
     }
@@ -88,7 +88,14 @@ protected:
         seen_.insert(dry.found.reason);
     }
 
+    void turn_to_egress() {
+        kernel().turn_to_egress();
+        direction_ = fastpath::Direction::egress;
+    }
+    void TearDown() override { kernel().turn_to_ingress(); }
+
     std::unique_ptr<fastpath::DryRun> dry_;
+    fastpath::Direction direction_ = fastpath::Direction::ingress;
     std::set<std::uint32_t> seen_; // reasons
 
 private:
@@ -224,6 +231,24 @@ TEST_F(ExplainTest, DamagedFramesAreToldAsTheyHappen) {
         kernel().put_live(neighbour().id, {});
         compare(frame, "mutant " + std::to_string(i) + "\n" + hexdump(frame));
     }
+}
+
+TEST_F(ExplainTest, WhatLeavesIsToldAsItHappens) {
+    turn_to_egress();
+    kernel().put(neighbour());
+    for (const auto stage : {PZ_STAGE_NONE, PZ_STAGE_ASLEEP, PZ_STAGE_UNANSWERED}) {
+        Host host;
+        host.stage = static_cast<std::uint8_t>(stage);
+        kernel().put_policy(host);
+        for (const auto& [what, frame, needed] : corpus()) {
+            kernel().put_daemon();
+            kernel().put_live(host.id, {});
+            compare(frame, what + ", leaving, stage " + std::to_string(stage));
+        }
+    }
+    for (const std::uint32_t reason : {PZ_REASON_TRIGGER_SYN, PZ_REASON_ECHO_ANSWERED, PZ_REASON_ARP_ANSWERED,
+                                       PZ_REASON_ND_ANSWERED, PZ_REASON_UNANSWERED, PZ_REASON_RELEASED})
+        EXPECT_TRUE(seen_.contains(reason)) << reason_name(reason) << " was not among them";
 }
 
 TEST_F(ExplainTest, WithoutADaemonOrASegment) {

@@ -249,3 +249,24 @@ def a_clsact_with_filters_of_others_survives(lan):
     lan.gateway_ns.run(*tc, "egress", "prio", "7", *matches_nothing)
     proxy.stop()
     assert has_clsact(lan) and "pref 7 bpf" in filters(lan), "proxzzy made it, and somebody else uses it now"
+
+
+@test("ping", outside=True)
+def explain_tells_what_would_become_of_a_packet_that_leaves(lan):
+    proxy = sleeper(lan, "--wake", "tcp/22")
+    source, host = lan.outside.ip4, lan.host
+
+    def explain(*words):
+        return proxy.ctl("explain", *words, "--egress")
+
+    woken = explain("--tcp", source, f"{host.ip4}:22")
+    assert (woken["verdict"], woken["reason"], woken["host"]) == ("drop", "trigger-syn", "sleeper"), woken
+    assert explain("--tcp", source, f"{host.ip4}:23")["reason"] == "port-closed"
+    answer = explain("--echo", lan.outside.ip6, host.ip6)
+    assert (answer["verdict"], answer["reason"]) == ("answer", "echo-answered"), answer
+    # the sleeper's own ARP request: coming in it would be a sign of life
+    asked = ("--arp", host.ip4, lan.gateway.ip4, "--from-mac", host.mac)
+    assert proxy.ctl("explain", *asked)["reason"] == "sign-of-life"
+    assert explain(*asked)["reason"] != "sign-of-life"
+    assert_slept(lan, proxy)
+    assert proxy.counters()["trigger-syn"] == 0, "explaining has consequences"

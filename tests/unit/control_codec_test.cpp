@@ -167,7 +167,7 @@ TEST(ControlCodec, CountersKeepEveryField) {
 }
 
 TEST(ControlCodec, ExplanationsKeepEveryField) {
-    const ExplainRequest request{.interface = "lan0", .frame = {Bytes(9216, 0xa5)}};
+    const ExplainRequest request{.interface = "lan0", .frame = {Bytes(9216, 0xa5)}, .egress = true};
     expect_every_field_set(request);
     EXPECT_EQ(round_trip(request, PZ_MSG_EXPLAIN), request);
     const Explanation full{.verdict = FrameVerdict::answer,

@@ -384,6 +384,16 @@ TEST_F(CtlExplain, NeighboursAsk) {
     EXPECT_EQ(service.explained[0].interface, "lan1");
 }
 
+TEST_F(CtlExplain, WhatLeavesIsTheGateways) {
+    EXPECT_EQ(asked_about({"--arp", "192.0.2.2", "nas", "--egress", "--interface", "lan0"}),
+              build_arp_request(gateway_mac, client, nas_ip, vlan20));
+    EXPECT_TRUE(service.explained[0].egress);
+    EXPECT_EQ(asked_about({"--arp", "192.0.2.2", "nas", "--egress", "--from-mac", "00:00:5e:00:53:09"}),
+              build_arp_request({{0, 0, 0x5e, 0, 0x53, 9}}, client, nas_ip, vlan20));
+    (void)asked_about({"--arp", "192.0.2.2", "nas"});
+    EXPECT_FALSE(service.explained.back().egress);
+}
+
 TEST_F(CtlExplain, MagicPackets) {
     const SecureOn password{{1, 2, 3, 4, 5, 6}};
     service.hosts["nas"].config.magic.secureon = *password;

@@ -210,6 +210,7 @@ struct Schema<ExplainRequest> {
     static constexpr std::tuple fields{
         Field{PZ_A_EXPLAIN_INTERFACE, "interface", optional, &ExplainRequest::interface},
         Field{PZ_A_EXPLAIN_FRAME, "frame", required, &ExplainRequest::frame},
+        Field{PZ_A_EXPLAIN_EGRESS, "egress", optional, &ExplainRequest::egress},
     };
 };
 

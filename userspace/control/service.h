@@ -137,6 +137,7 @@ class Journal;
 struct ExplainRequest {
     std::string interface; // empty = the only one served
     Frame frame;
+    bool egress = false; // the frame leaves by the interface
     bool operator==(const ExplainRequest&) const = default;
 };
 

@@ -39,13 +39,13 @@ public:
         place(to_.host ? to_.host : from_.host);
         switch (question_.kind) {
         case Question::Kind::arp:
-            return request(build_arp_request(sender(), from_.address, to_.address, tags_));
+            return request(build_arp_request(PZ_TRY(sender()), from_.address, to_.address, tags_));
         case Question::Kind::ns:
-            return request(build_neighbor_solicitation(sender(), from_.address, to_.address, tags_));
+            return request(build_neighbor_solicitation(PZ_TRY(sender()), from_.address, to_.address, tags_));
         default:
             break;
         }
-        const Ends ends{sender(), PZ_TRY(receiver()), from_.address, to_.address};
+        const Ends ends{PZ_TRY(sender()), PZ_TRY(receiver()), from_.address, to_.address};
         const std::uint16_t port = from_.end.port != 0 ? from_.end.port : default_port;
         if (question_.kind == Question::Kind::tcp)
             return request(build_tcp(ends, port, to_.end.port, question_.flags, tags_));
@@ -60,7 +60,7 @@ private:
         if (!question_.mac)
             host = PZ_TRY(client_.get<HostStatus>(PZ_MSG_HOST_GET, HostName{question_.name}));
         place(host);
-        return request(build_magic_ethernet(sender(), host ? host->config.macs.front() : *question_.mac,
+        return request(build_magic_ethernet(PZ_TRY(sender()), host ? host->config.macs.front() : *question_.mac,
                                             host ? host->config.magic.secureon : std::nullopt, tags_));
     }
 
@@ -121,9 +121,11 @@ private:
         tags_ = {.outer = vlan.outer, .inner = vlan.inner};
     }
 
-    [[nodiscard]] MacAddress sender() const {
+    Result<MacAddress> sender() {
         if (question_.from_mac)
             return *question_.from_mac;
+        if (question_.egress)
+            return gateways_mac();
         return from_.host ? from_.host->config.macs.front() : nobodys_mac;
     }
 
@@ -135,8 +137,12 @@ private:
             return MacAddress::broadcast();
         // a host that the gateway answers for with its own MAC, or nobody that we know: the gateway has to route it
         const bool as_proxy = to_.host && to_.host->identity == Identity::proxy && to_.host->state != HostState::awake;
-        if (to_.host && !as_proxy)
+        if (to_.host && (!as_proxy || question_.egress))
             return to_.host->config.macs.front();
+        return gateways_mac();
+    }
+
+    Result<MacAddress> gateways_mac() {
         const auto status = PZ_TRY(client_.get<DaemonStatus>(PZ_MSG_STATUS_GET));
         for (const auto& each : status.interfaces)
             if (interface_.empty() || each.name == interface_)
@@ -145,7 +151,7 @@ private:
     }
 
     [[nodiscard]] ExplainRequest request(Bytes frame) const {
-        return {.interface = interface_, .frame = {std::move(frame)}};
+        return {.interface = interface_, .frame = {std::move(frame)}, .egress = question_.egress};
     }
 
     const Question& question_;
@@ -169,7 +175,8 @@ std::string without_last_newline(std::string text) {
 Result<std::string> explain_capture(const Question& question, bool json, Client& client) {
     std::vector<ExplainedFrame> all;
     for (auto& packet : PZ_TRY(read_capture(question.file, question.packet))) {
-        auto asked = ask({.interface = question.interface, .frame = {std::move(packet.frame)}}, client);
+        auto asked = ask(
+            {.interface = question.interface, .frame = {std::move(packet.frame)}, .egress = question.egress}, client);
         if (!asked)
             return fail(asked.error().code, fmt::format("packet {}: {}", packet.number, asked.error().message));
         asked->packet = packet.number;
@@ -188,9 +195,10 @@ Result<std::string> explain_capture(const Question& question, bool json, Client&
 Result<std::string> explain(const Question& question, bool json, Client& client) {
     if (question.kind == Question::Kind::pcap)
         return explain_capture(question, json, client);
-    ExplainRequest request = question.kind == Question::Kind::hex
-                                 ? ExplainRequest{.interface = question.interface, .frame = {question.frame}}
-                                 : PZ_TRY(Builder(question, client).build());
+    ExplainRequest request =
+        question.kind == Question::Kind::hex
+            ? ExplainRequest{.interface = question.interface, .frame = {question.frame}, .egress = question.egress}
+            : PZ_TRY(Builder(question, client).build());
     const auto asked = PZ_TRY(ask(std::move(request), client));
     return json ? to_json(asked) : without_last_newline(to_text(asked));
 }

@@ -174,12 +174,14 @@ po::options_description question_options() {
         "a Magic Packet; for a NAME with the host's SecureOn password, if it has one");
     for (const Flag& flag : flags)
         options.add_options()(flag.option, "TCP flag");
-    options.add_options()("interface", po::value<Text>()->value_name("IF"),
-                          "where the frame comes in; none given: where the host is, or the only one served")(
+    options.add_options()("egress", "the frame leaves by the interface, sent or forwarded by the gateway")(
+        "interface", po::value<Text>()->value_name("IF"),
+        "where the frame comes in, or leaves; none given: where the host is, or the only one served")(
         "vlan", po::value<Text>()->value_name("VID"),
         "its VLAN: one tag, N, or two, OUTER.INNER; none given: the host's")(
         "from-mac", po::value<Text>()->value_name("MAC"),
-        "who sends it; none given: the sending host, or 02:65:78:70:6c:6e, which is nobody's");
+        "who sends it; none given: the sending host, or 02:65:78:70:6c:6e, which is nobody's; with --egress the "
+        "gateway");
     return options;
 }
 
@@ -239,6 +241,7 @@ Result<Question> parse_question(const po::variables_map& values) {
             return refuse("from-mac", parsed.error().message);
         question.from_mac = *parsed;
     }
+    question.egress = values.contains("egress");
     if (const auto* interface = text("interface"))
         question.interface = *interface;
     return question;

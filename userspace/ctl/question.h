@@ -32,6 +32,7 @@ struct Question {
     std::uint8_t flags = 0;            // tcp
     std::string name;                  // magic: whom to wake, by name ...
     std::optional<MacAddress> mac;     // ... or by MAC
+    bool egress = false;               // the frame leaves by the interface
     std::string interface;             // empty: the host's, or the only one served
     std::optional<VlanTags> vlan;      // nullopt: the host's
     std::optional<MacAddress> from_mac; // nullopt: the sending host's, or one that is nobody's

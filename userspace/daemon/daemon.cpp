@@ -366,7 +366,8 @@ Result<control::Explanation> Daemon::explain(const control::ExplainRequest& requ
         return fail(Errc::not_found,
                     fmt::format("interface '{}' is not there now; it is served when it is back", port->link.name),
                     "interface");
-    const auto verdict = PZ_TRY(fastpath_->explain(port->link.ifindex, frame));
+    const auto verdict = PZ_TRY(fastpath_->explain(
+        port->link.ifindex, frame, request.egress ? fastpath::Direction::egress : fastpath::Direction::ingress));
     const auto parsed = parse_frame(frame);
     const SegmentId segment = segments_->find(*port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid});
     auto explanation = pz::explain(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fastpath/dry_run.h"
 
+#include <linux/pkt_cls.h>
+
 #include <cerrno>
 
 #include <bpf/bpf.h>
@@ -9,6 +11,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "proxzzy.skel.h"
+#include "proxzzy_egress.skel.h"
 
 namespace pz::fastpath {
 
@@ -16,6 +19,18 @@ namespace {
 
 /// Room for an answer that is longer than its request.
 constexpr std::size_t growth = 256;
+
+/// What pz_tc_action() in bpf/verdict.h made of it.
+std::uint32_t xdp_action(std::uint32_t tc_action) {
+    switch (tc_action) {
+    case TC_ACT_REDIRECT:
+        return XDP_TX;
+    case TC_ACT_STOLEN:
+        return XDP_DROP;
+    default:
+        return XDP_PASS;
+    }
+}
 
 } // namespace
 
@@ -32,54 +47,66 @@ Result<> share_maps(const bpf_object& from, bpf_object& to) {
 }
 
 DryRun::~DryRun() {
-    proxzzy_bpf__destroy(skeleton_);
+    proxzzy_bpf__destroy(ingress_);
+    proxzzy_egress_bpf__destroy(egress_);
 }
 
 Result<std::unique_ptr<DryRun>> DryRun::open(const proxzzy_bpf& running) {
-    proxzzy_bpf* skeleton = proxzzy_bpf__open();
-    if (skeleton == nullptr)
+    std::unique_ptr<DryRun> self(new DryRun(proxzzy_bpf__open(), proxzzy_egress_bpf__open()));
+    if (self->ingress_ == nullptr || self->egress_ == nullptr)
         return fail_errno("cannot open the kernel programs", errno);
-    std::unique_ptr<DryRun> self(new DryRun(skeleton));
-    skeleton->rodata->filter_mask = running.rodata->filter_mask;
-    skeleton->rodata->dry_run = 1;
-    PZ_TRY(share_maps(*running.obj, *skeleton->obj));
-    if (const int error = proxzzy_bpf__load(skeleton); error != 0)
-        return fail_errno("the kernel does not load our program for a dry run", -error);
+    self->ingress_->rodata->filter_mask = running.rodata->filter_mask;
+    self->ingress_->rodata->dry_run = 1;
+    self->egress_->rodata->filter_mask = running.rodata->filter_mask;
+    self->egress_->rodata->dry_run = 1;
+    PZ_TRY(share_maps(*running.obj, *self->ingress_->obj));
+    PZ_TRY(share_maps(*running.obj, *self->egress_->obj));
+    for (const int error : {proxzzy_bpf__load(self->ingress_), proxzzy_egress_bpf__load(self->egress_)})
+        if (error != 0)
+            return fail_errno("the kernel does not load our programs for a dry run", -error);
     return self;
 }
 
-int DryRun::program() const {
-    return bpf_program__fd(skeleton_->progs.proxzzy_ingress);
+int DryRun::program(Direction direction) const {
+    return bpf_program__fd(direction == Direction::egress ? egress_->progs.proxzzy_egress
+                                                          : ingress_->progs.proxzzy_ingress);
 }
 
-Result<Verdict> DryRun::run(int ifindex, ByteView frame) {
+Result<Verdict> DryRun::run(int ifindex, ByteView frame, Direction direction) {
     if (frame.size() < smallest_frame || frame.size() > largest_frame)
         return fail(Errc::invalid,
                     fmt::format("frame: has {} bytes, an Ethernet frame has {} to {}", frame.size(), smallest_frame,
                                 largest_frame),
                     "frame");
+    const bool leaves = direction == Direction::egress;
     Verdict verdict;
     verdict.frame.resize(frame.size() + growth);
-    xdp_md context{};
-    context.data_end = static_cast<__u32>(frame.size());
-    context.ingress_ifindex = static_cast<__u32>(ifindex);
+    xdp_md coming{};
+    coming.data_end = static_cast<__u32>(frame.size());
+    coming.ingress_ifindex = static_cast<__u32>(ifindex);
+    __sk_buff leaving{};
+    leaving.ifindex = static_cast<__u32>(ifindex);
     bpf_test_run_opts options{};
     options.sz = sizeof options;
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof context;
+    options.ctx_in = leaves ? static_cast<void*>(&leaving) : &coming;
+    options.ctx_size_in = leaves ? sizeof leaving : sizeof coming;
     options.data_in = frame.data();
     options.data_size_in = static_cast<__u32>(frame.size());
     options.data_out = verdict.frame.data();
     options.data_size_out = static_cast<__u32>(verdict.frame.size());
     options.repeat = 1;
-    pz_explanation& explanation = skeleton_->bss->explanation;
+    pz_explanation& explanation = leaves ? egress_->bss->explanation : ingress_->bss->explanation;
     explanation = {};
-    if (const int error = bpf_prog_test_run_opts(program(), &options); error != 0) {
+    if (const int error = bpf_prog_test_run_opts(program(direction), &options); error != 0) {
         if (error == -ENODEV)
             return fail(Errc::not_found, "interface: is gone", "interface");
+        if (error == -EINVAL && leaves)
+            return fail(Errc::invalid,
+                        fmt::format("frame: of {} bytes cannot be asked about in this direction", frame.size()),
+                        "frame");
         return fail_errno("the kernel does not run our program on a frame", -error);
     }
-    verdict.action = options.retval;
+    verdict.action = leaves ? xdp_action(options.retval) : options.retval;
     verdict.frame.resize(options.data_size_out);
     verdict.found = explanation;
     return verdict;

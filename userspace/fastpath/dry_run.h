@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel would do with a frame: the same program on the same maps, its side effects compiled out.
+// What the kernel would do with a frame: the same programs on the same maps, their side effects compiled out.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 
 struct bpf_object;
 struct proxzzy_bpf;
+struct proxzzy_egress_bpf;
 
 namespace pz::fastpath {
 
@@ -21,29 +22,33 @@ inline constexpr std::size_t largest_frame = 9216; // what the program searches 
 /// Makes every map of `to`, which is not loaded yet, the one of that name in `from`, which is.
 Result<> share_maps(const bpf_object& from, bpf_object& to);
 
+enum class Direction : std::uint8_t { ingress, egress };
+
 struct Verdict {
-    std::uint32_t action = 0;      // enum xdp_action
+    std::uint32_t action = 0;      // enum xdp_action, also of a frame that leaves
     Bytes frame;                   // as the program leaves it: the reply, if the action is XDP_TX
     pz_explanation found{};
 };
 
 class DryRun {
 public:
-    /// Loads the program of `running` once more, on the maps of `running`, which must be loaded.
+    /// Loads the programs of `running` once more, on the maps of `running`, which must be loaded.
     static Result<std::unique_ptr<DryRun>> open(const proxzzy_bpf& running);
     ~DryRun();
     DryRun(const DryRun&) = delete;
     DryRun& operator=(const DryRun&) = delete;
 
-    /// The verdict on a frame that comes in on the interface, which is in this network namespace.  Nothing that
-    /// anybody else can see changes.  Errc::invalid: `frame` is shorter or longer than an Ethernet frame can be.
-    Result<Verdict> run(int ifindex, ByteView frame);
-    [[nodiscard]] int program() const;
+    /// The verdict on a frame that comes in on the interface, or leaves by it, which is in this network namespace.
+    /// Nothing that anybody else can see changes.  Errc::invalid: `frame` is shorter or longer than an Ethernet frame
+    /// can be, or than the kernel takes here.
+    Result<Verdict> run(int ifindex, ByteView frame, Direction direction = Direction::ingress);
+    [[nodiscard]] int program(Direction direction = Direction::ingress) const;
 
 private:
-    explicit DryRun(proxzzy_bpf* skeleton) : skeleton_(skeleton) {}
+    DryRun(proxzzy_bpf* ingress, proxzzy_egress_bpf* egress) : ingress_(ingress), egress_(egress) {}
 
-    proxzzy_bpf* skeleton_;
+    proxzzy_bpf* ingress_;
+    proxzzy_egress_bpf* egress_;
 };
 
 } // namespace pz::fastpath

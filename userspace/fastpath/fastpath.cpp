@@ -412,10 +412,10 @@ std::vector<ReasonCount> Fastpath::counters() const {
     return counts;
 }
 
-Result<Verdict> Fastpath::explain(int ifindex, ByteView frame) {
+Result<Verdict> Fastpath::explain(int ifindex, ByteView frame, Direction direction) {
     if (!dry_run_)
         dry_run_ = PZ_TRY(DryRun::open(*skeleton_));
-    return dry_run_->run(ifindex, frame);
+    return dry_run_->run(ifindex, frame, direction);
 }
 
 int Fastpath::triggers_fd() const {

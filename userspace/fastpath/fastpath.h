@@ -100,8 +100,9 @@ public:
     [[nodiscard]] std::uint32_t last_released() const;
     Result<> heartbeat(Instant now);
     [[nodiscard]] std::vector<ReasonCount> counters() const;
-    /// What the kernel would do with a frame that comes in on the interface.  The first call loads the program for it.
-    Result<Verdict> explain(int ifindex, ByteView frame);
+    /// What the kernel would do with a frame that comes in on the interface, or leaves by it.  The first call loads the
+    /// programs for it.
+    Result<Verdict> explain(int ifindex, ByteView frame, Direction direction);
 
     [[nodiscard]] int triggers_fd() const;
     [[nodiscard]] int overheard_fd() const;
