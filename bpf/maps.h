@@ -53,6 +53,14 @@ struct {
 	__type(value, struct pz_live);
 } pz_live_v1 SEC(".maps");
 
+/* By hash of a trigger: which comes again.  Writer: these programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PZ_ASKERS);
+	__type(key, __u32);
+	__type(value, struct pz_asker);
+} pz_askers_v1 SEC(".maps");
+
 /* One bit per hash of a served address, so that other traffic never reaches a hash table.  Writer: daemon. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -87,7 +87,7 @@ struct pz_report {
 	__u32 host;
 	__u32 generation;
 	__u16 port;
-	__u8 detail; /* enum pz_sign */
+	__u8 detail; /* enum pz_sign; TRIGGER: enum pz_asked */
 	__u8 family; /* enum pz_family of `address` */
 };
 
@@ -222,25 +222,85 @@ PZ_INLINE int pz_is_released(const struct pz_live *live, __u32 host, __u32 gener
 	return live->released == generation;
 }
 
+/* A source asks again if it asked first so long ago. */
+#define PZ_AGAIN_MIN_MS 500
+#define PZ_AGAIN_MAX_MS 64000
+/* Triggers of one source that asks again: so many at once, then one each interval. */
+#define PZ_ASKER_INTERVAL_MS 100
+#define PZ_ASKER_BURST 32
+
+/* What a packet that is sent again has in common with the first one, besides its addresses. */
+PZ_INLINE __u64 pz_flow(struct xdp_md *ctx, const struct pz_packet *p, __u32 reason)
+{
+	void *l4 = pz_at(ctx, p->l4_offset, 8);
+
+	if (l4 && reason == PZ_REASON_TRIGGER_SYN)
+		return PZ_U64(l4); /* ports and sequence number */
+	if (l4 && reason == PZ_REASON_TRIGGER_UDP)
+		return PZ_U32(l4); /* ports */
+	return 0;
+}
+
 /*
- * Takes one event from the host's allowance: `event_burst` at once, then one each `event_interval_us`.  Two CPUs may
- * both take the last one: harmless.
+ * Whether a trigger comes again from its source: enum pz_asked; -1 if it does so too often.  A slot keeps the last one
+ * that fell into it: in a flood of ever new ones a source that waits is forgotten with a probability that grows with
+ * the flood, and then asks once more.
  */
-PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *policy, __u64 now)
+PZ_INLINE int pz_note_asker(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
+{
+	__u64 high = p->l3 == PZ_L3_MAGIC ? PZ_U32(p->source_mac) | (__u64)PZ_U16(p->source_mac + 4) << 32
+					  : PZ_U64(p->source);
+	__u64 low = PZ_U64(p->source + 8) ^ ((__u64)report->host << 32), flow = pz_flow(ctx, p, report->reason);
+	__u32 tag = pz_hash6(high, low) ^ pz_hash64(flow), slot = pz_hash6(flow ^ low, high) % PZ_ASKERS;
+	__u32 now = report->time_ns / 1000000, due;
+	struct pz_asker *asker = bpf_map_lookup_elem(&pz_askers_v1, &slot);
+
+	if (!asker)
+		return PZ_ASKED_FIRST;
+	if (asker->tag != tag || now - asker->since_ms > PZ_AGAIN_MAX_MS) {
+		if (!dry_run) {
+			asker->tag = tag;
+			asker->since_ms = now;
+			asker->due_ms = now;
+		}
+		return PZ_ASKED_FIRST;
+	}
+	if (now - asker->since_ms < PZ_AGAIN_MIN_MS)
+		return PZ_ASKED_FIRST;
+	due = asker->due_ms;
+	if ((__s32)(due - now) < 0)
+		due = now;
+	if (due - now > (PZ_ASKER_BURST - 1) * PZ_ASKER_INTERVAL_MS)
+		return -1;
+	if (!dry_run)
+		asker->due_ms = due + PZ_ASKER_INTERVAL_MS;
+	return PZ_ASKED_AGAIN;
+}
+
+/*
+ * Takes one event from the host's allowance: `event_burst` at once, then one each `event_interval_us`.  Who asks again
+ * has an allowance apart, which a flood from ever new sources cannot use up.  Two CPUs may both take the last one:
+ * harmless.
+ */
+PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *policy, int asked, __u64 now)
 {
 	__u64 interval = (__u64)policy->event_interval_us * 1000;
-	__u64 due = live->event_due_ns;
 	__u64 burst = policy->event_burst ? policy->event_burst : 1;
+	__u64 due = asked == PZ_ASKED_AGAIN ? live->again_due_ns : live->event_due_ns;
 
 	if (!dry_run)
 		live->last_trigger_ns = now;
 	if (!interval)
 		return 1;
+	if (asked < 0)
+		return 0;
 	if (due < now)
 		due = now;
 	if (due - now > (burst - 1) * interval)
 		return 0;
-	if (!dry_run)
+	if (!dry_run && asked == PZ_ASKED_AGAIN)
+		live->again_due_ns = due + interval;
+	else if (!dry_run)
 		live->event_due_ns = due + interval;
 	return 1;
 }

@@ -20,11 +20,14 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
 	struct pz_report report = {
 		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_TRIGGER, .reason = reason, .host = host, .port = port};
+	int asked;
 
 	if (!policy || !live)
 		return pz_ignore(p, PZ_REASON_RELEASED);
-	if (!pz_take_allowance(live, policy, report.time_ns))
+	asked = pz_note_asker(ctx, p, &report);
+	if (!pz_take_allowance(live, policy, asked, report.time_ns))
 		return pz_ignore(p, PZ_REASON_TRIGGER_THROTTLED);
+	report.detail = asked == PZ_ASKED_AGAIN ? PZ_ASKED_AGAIN : PZ_ASKED_FIRST;
 	report.generation = policy->generation;
 	if (p->l3 != PZ_L3_MAGIC && !p->magic_port) { /* else the MAC is meant, and no address */
 		report.family = p->target_family;

@@ -88,6 +88,7 @@ enum pz_status_attr {
 	PZ_A_STATUS_HELD_PACKETS, /* u32, 1: waiting for their hosts */
 	PZ_A_STATUS_HELD_BYTES,   /* u32, 1 */
 	PZ_A_STATUS_BPFFS,        /* string, 1: where programs and maps are pinned */
+	PZ_A_STATUS_NO_WAKE_FROM, /* nested pz_network_attr, n: packets from here wake no host */
 };
 
 enum pz_interface_attr {
@@ -140,6 +141,25 @@ enum pz_host_attr {
 	PZ_A_HOST_MAGIC_PORT, /* u16, 0-1 [9]: UDP port that Magic Packets for it are sent to */
 	PZ_A_HOST_SECUREON,   /* binary, 6 bytes, 0-1 [none]: Magic Packet password */
 	PZ_A_HOST_AUTO, /* u8, 0-1 [0]: 1 for a host without an agent, which is probed to find out when it sleeps */
+	PZ_A_HOST_ALLOW_FROM, /* nested pz_network_attr, n: only packets from here wake it; none means from anywhere */
+	PZ_A_HOST_DENY_FROM,  /* nested pz_network_attr, n: packets from here do not; wins over ALLOW_FROM */
+	PZ_A_HOST_WAKES_PER_HOUR,    /* u32, 0-1 [60]: by packets; 0 = no limit */
+	PZ_A_HOST_WAKES_PER_SOURCE,  /* u32, 0-1 [30]: of those, by one source; 0 = no limit */
+	PZ_A_HOST_MIN_WAKE_INTERVAL, /* u32, 0-1 [0]: seconds between two wakes by packets */
+	PZ_A_HOST_QUIET,             /* nested pz_quiet_attr, n: times of the day in which packets do not wake it */
+};
+
+enum pz_network_attr {
+	PZ_A_NETWORK_UNSPEC,
+	PZ_A_NETWORK_ADDRESS, /* binary, 4 or 16 bytes, 1: no bit is set behind the prefix */
+	PZ_A_NETWORK_LENGTH,  /* u8, 1: bits of the prefix */
+};
+
+/* Minutes since midnight, local time of the gateway; over midnight if TO is the smaller one. */
+enum pz_quiet_attr {
+	PZ_A_QUIET_UNSPEC,
+	PZ_A_QUIET_FROM, /* u16, 1: included */
+	PZ_A_QUIET_TO,   /* u16, 1: not included; another one than FROM */
 };
 
 enum pz_ip_attr {
@@ -174,6 +194,7 @@ enum pz_host_status_attr {
 	PZ_A_HOST_STATUS_WAKES,                /* u64, 1: how often it was woken */
 	PZ_A_HOST_STATUS_HELD_PACKETS,         /* u32, 1: waiting for it */
 	PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, /* u64, 1: from trigger to first sign of life; 0 = never woken */
+	PZ_A_HOST_STATUS_REFUSED,              /* u64, 1: triggers that its wake policy refused */
 };
 
 /* Which events are wanted. */

@@ -116,6 +116,8 @@ private:
         const std::size_t value_size = per_cpu ? (bpf_map__value_size(map) + 7) / 8 * 8 : bpf_map__value_size(map);
         std::string key(bpf_map__key_size(map), '\0');
         const int fd = bpf_map__fd(map);
+        if (bpf_map__max_entries(map) == PZ_ASKERS) // too large to be read twice for each frame
+            return;
         if (bpf_map__type(map) == BPF_MAP_TYPE_ARRAY) { // all at once
             __u32 count = bpf_map__max_entries(map);
             std::vector<__u32> keys(count);

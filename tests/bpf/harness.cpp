@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -255,6 +256,15 @@ void DataPath::clear_hash(const char* name, std::size_t key_size) {
         bpf_map_delete_elem(fd, key.data());
 }
 
+void DataPath::clear_askers() {
+    std::vector<std::uint32_t> keys(PZ_ASKERS);
+    std::iota(keys.begin(), keys.end(), 0U);
+    const std::vector<pz_asker> values(keys.size());
+    auto count = static_cast<std::uint32_t>(keys.size());
+    ASSERT_EQ(bpf_map_update_batch(map("pz_askers_v1"), keys.data(), values.data(), &count, nullptr), 0)
+        << strerror(errno);
+}
+
 void DataPath::reset() {
     clear_hash("pz_segments_v1", sizeof(pz_segment_key));
     clear_hash("pz_index4_v1", sizeof(pz_index4_key));
@@ -270,6 +280,7 @@ void DataPath::reset() {
         put_live(id, {});
     }
     hosts_.clear();
+    clear_askers();
     put_segment(0, 0, segment_lan);
     put_segment(100, 0, segment_vlan100);
     put_segment(100, 200, segment_qinq);

@@ -146,6 +146,7 @@ public:
 
     /// Empty maps, the three segments of the lab, a fresh heartbeat.
     void reset();
+    void clear_askers();
     void put_segment(std::uint16_t outer, std::uint16_t inner, std::uint32_t segment, const Mac& mac = gateway_mac);
     void put(const Host& host);
     void put_policy(const Host& host);

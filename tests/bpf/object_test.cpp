@@ -62,8 +62,9 @@ const std::vector<Layout>& layouts() {
         PZ_LAYOUT(3, pz_rule, port, protocol, action),
         PZ_LAYOUT(10, pz_policy, generation, stage, echo, flags, rule_count, event_interval_us, event_burst, secureon,
                   pad, rules),
-        PZ_LAYOUT(7, pz_live, released, lost, last_seen_ns, last_trigger_ns, event_due_ns, non_wake_due_ns,
-                  conflict_ns),
+        PZ_LAYOUT(8, pz_live, released, lost, last_seen_ns, last_trigger_ns, event_due_ns, again_due_ns,
+                  non_wake_due_ns, conflict_ns),
+        PZ_LAYOUT(3, pz_asker, tag, since_ms, due_ms),
         PZ_LAYOUT(1, pz_filter_word, bits),
         PZ_LAYOUT(5, pz_daemon, abi_version, pid, heartbeat_ns, answer_without_daemon_ns, magic_ports),
         PZ_LAYOUT(1, pz_counter, frames),
@@ -77,13 +78,14 @@ struct MapShape {
     std::string_view key;   // empty: a 32-bit index
     std::string_view value;
 };
-constexpr std::array<MapShape, 10> map_shapes = {{
+constexpr std::array<MapShape, 11> map_shapes = {{
     {"pz_segments_v1", BPF_MAP_TYPE_HASH, "pz_segment_key", "pz_segment"},
     {"pz_index4_v1", BPF_MAP_TYPE_HASH, "pz_index4_key", "pz_index"},
     {"pz_index6_v1", BPF_MAP_TYPE_HASH, "pz_index6_key", "pz_index"},
     {"pz_by_mac_v1", BPF_MAP_TYPE_HASH, "pz_mac_key", "pz_owner"},
     {"pz_policy_v1", BPF_MAP_TYPE_ARRAY, "", "pz_policy"},
     {"pz_live_v1", BPF_MAP_TYPE_ARRAY, "", "pz_live"},
+    {"pz_askers_v1", BPF_MAP_TYPE_ARRAY, "", "pz_asker"},
     {"pz_addr_bits_v1", BPF_MAP_TYPE_ARRAY, "", "pz_filter_word"},
     {"pz_mac_bits_v1", BPF_MAP_TYPE_ARRAY, "", "pz_filter_word"},
     {"pz_daemon_v1", BPF_MAP_TYPE_ARRAY, "", "pz_daemon"},

@@ -272,8 +272,47 @@ TEST_F(WakeTest, AllowanceIsABurstAndThenOneEventEachInterval) {
         check(attempt, dropped({PZ_REASON_TRIGGER_THROTTLED}));
     EXPECT_GT(kernel().live(host.id).last_trigger_ns, before) << "a throttled trigger counts as the last one";
     std::this_thread::sleep_for(std::chrono::milliseconds(1050));
-    check(attempt, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    const auto another = Ether{} / Ip4{} / Tcp{.source_port = 40'002};
+    check(another, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    check(another, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+}
+
+TEST_F(WakeTest, WhoAsksAgainHasAnAllowanceApart) {
+    Host host;
+    host.event_interval_us = 10'000'000;
+    host.event_burst = 2;
+    sleeper(host);
+    auto first = tcp4(), again = tcp4();
+    first.detail = PZ_ASKED_FIRST;
+    again.detail = PZ_ASKED_AGAIN;
+    const auto attempt = Ether{} / Ip4{} / Tcp{.sequence = 1};
+    const auto denied = Ether{} / Ip4{.source = "192.0.2.77"_ip4} / Tcp{.sequence = 2};
+    check(attempt, triggered(PZ_REASON_TRIGGER_SYN, first));
+    check(attempt, triggered(PZ_REASON_TRIGGER_SYN, first)); // at once: that is not again
+    check(denied, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(550));
+    check(Ether{} / Ip4{} / Tcp{.sequence = 3}, dropped({PZ_REASON_TRIGGER_THROTTLED})); // another connection
+    check(Ether{} / Ip4{.source = "192.0.2.78"_ip4} / Tcp{.sequence = 1}, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+    check(denied, triggered(PZ_REASON_TRIGGER_SYN, again)); // what was throttled counts
+    check(attempt, triggered(PZ_REASON_TRIGGER_SYN, again));
     check(attempt, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+}
+
+TEST_F(WakeTest, WhoAsksAgainAndAgainLeavesRoomForOthers) {
+    Host host;
+    host.event_interval_us = 1000;
+    host.event_burst = 1000;
+    sleeper(host);
+    const auto attempt = Ether{} / Ip4{} / Tcp{};
+    check(attempt, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(550));
+    const auto before = kernel().counters().at(PZ_REASON_TRIGGER_THROTTLED);
+    Bytes out;
+    for (int i = 0; i < 500; i++)
+        (void)kernel().run_quickly(attempt.bytes(), out);
+    const auto throttled = kernel().counters().at(PZ_REASON_TRIGGER_THROTTLED) - before;
+    EXPECT_LE(throttled, 500U - 32U);
+    EXPECT_GE(throttled, 300U); // one more in each 100 ms
 }
 
 TEST_F(WakeTest, AllowanceOfOne) {

@@ -34,6 +34,12 @@ HostConfig full_config() {
     config.identity = Identity::proxy;
     config.magic = {40'000, {{1, 2, 3, 4, 5, 6}}};
     config.agentless = true;
+    config.policy = {.allow_from = {*Network::parse("192.0.2.0/24"), *Network::parse("2001:db8::/32")},
+                     .deny_from = {*Network::parse("192.0.2.9")},
+                     .wakes_per_hour = 12,
+                     .wakes_per_source = 0,
+                     .min_wake_interval = std::chrono::seconds(90),
+                     .quiet = {{.from = 23 * 60, .to = 7 * 60}, {.from = 0, .to = 1}}};
     return config;
 }
 
@@ -47,7 +53,8 @@ HostStatus full_status() {
             .identity = Identity::proxy,
             .wakes = 5,
             .held_packets = 6,
-            .last_wake_latency_us = 1'234'567};
+            .last_wake_latency_us = 1'234'567,
+            .refused = 7};
 }
 
 DaemonStatus full_daemon_status() {
@@ -59,7 +66,8 @@ DaemonStatus full_daemon_status() {
             .hosts_asleep = 4,
             .held_packets = 2,
             .held_bytes = 1500,
-            .bpffs = "/sys/fs/bpf/proxzzy/default"};
+            .bpffs = "/sys/fs/bpf/proxzzy/default",
+            .no_wake_from = {*Network::parse("192.0.2.9")}};
 }
 
 Event full_event() {
@@ -425,8 +433,9 @@ TEST(ControlCodec, EveryTruncationOfAMessageIsRefused) {
         if (opened && decode<HostConfig>(*opened))
             ++prefixes_that_are_records;
     }
-    // only the cuts between two attributes at the top can be read: after the name, 2 MACs, 3 IPs, 2 rules, and 5 more
-    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 6);
+    // only the cuts between two attributes at the top can be read: after the name, 2 MACs, 3 IPs, 2 rules, 7 more, and
+    // of the wake policy 3 networks, 3 numbers and one of 2 quiet hours
+    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 7 + 3 + 3 + 1);
 }
 
 TEST(ControlCodec, UnknownAttributesOfAnswersAreSkipped) {
@@ -584,6 +593,8 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<HostAddress>("ip");
     expect_documented<WakeRule>("wake");
     expect_documented<VlanTags>("vlan");
+    expect_documented<Network>("network");
+    expect_documented<QuietHours>("quiet");
     expect_documented<HostStatus>("host-status");
     expect_documented<ExplainRequest>("explain");
     expect_documented<Explanation>("explanation");

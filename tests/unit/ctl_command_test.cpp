@@ -82,6 +82,20 @@ TEST(CtlCommand, AHostWithEverything) {
                                 "40000",
                                 "--secureon-file",
                                 password.path(),
+                                "--allow-from",
+                                "192.0.2.0/24",
+                                "--allow-from",
+                                "2001:db8::/32",
+                                "--deny-from",
+                                "192.0.2.9",
+                                "--wakes-per-hour",
+                                "12",
+                                "--wakes-per-source",
+                                "0",
+                                "--min-wake-interval",
+                                "90",
+                                "--quiet",
+                                "23:00-07:00",
                                 "--replace",
                                 "--json",
                                 "--control",
@@ -103,7 +117,48 @@ TEST(CtlCommand, AHostWithEverything) {
     expected.echo = EchoMode::wake;
     expected.identity = Identity::proxy;
     expected.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
+    expected.policy = {.allow_from = {*Network::parse("192.0.2.0/24"), *Network::parse("2001:db8::/32")},
+                       .deny_from = {*Network::parse("192.0.2.9")},
+                       .wakes_per_hour = 12,
+                       .wakes_per_source = 0,
+                       .min_wake_interval = std::chrono::seconds(90),
+                       .quiet = {{.from = 23 * 60, .to = 7 * 60}}};
     EXPECT_EQ(command->config, expected);
+}
+
+TEST(CtlCommand, APolicyTestChangesWhatItsWordsSay) {
+    const auto command = parse({"policy", "test", "nas", "--deny-from", "192.0.2.9", "--quiet", "none",
+                                "--wakes-per-hour", "none", "--wake", "udp/5060"});
+    ASSERT_TRUE(command) << command.error().message;
+    EXPECT_EQ(command->verb, Verb::policy_test);
+    EXPECT_EQ(command->config.name, "nas");
+    HostConfig config;
+    config.wake = {{IPPROTO_TCP, 22}};
+    config.policy = {.allow_from = {*Network::parse("192.0.2.0/24")},
+                     .deny_from = {*Network::parse("192.0.2.7")},
+                     .wakes_per_source = 3,
+                     .quiet = {{.from = 1, .to = 2}}};
+    HostConfig expected = config;
+    expected.wake = {{IPPROTO_UDP, 5060}};
+    expected.policy.deny_from = {*Network::parse("192.0.2.9")};
+    expected.policy.quiet.clear();
+    expected.policy.wakes_per_hour = 0;
+    const auto changed = command->changed(config);
+    ASSERT_TRUE(changed) << changed.error().message;
+    EXPECT_EQ(*changed, expected);
+}
+
+TEST(CtlCommand, AWrongPolicyIsRefusedBeforeTheDaemonIsAsked) {
+    const auto wrong = parse({"policy", "test", "nas", "--deny-from", "192.0.2.9/24"});
+    ASSERT_FALSE(wrong);
+    EXPECT_EQ(wrong.error().message,
+              "--deny-from \"192.0.2.9/24\" has bits set behind its prefix: 192.0.2.0/24 would be right");
+    EXPECT_EQ(refusal_of_add({"--quiet", "7:00-8:00"}),
+              "--quiet \"7:00-8:00\": must be two different times of the day from 00:00 to 23:59, as in 23:00-07:00");
+    EXPECT_EQ(refusal_of_add({"--wakes-per-hour", "many"}),
+              "--wakes-per-hour \"many\": must be a number from 1 to 3600, or 0 for no limit");
+    EXPECT_EQ(refusal_of_add({"--min-wake-interval", "86401"}),
+              "--min-wake-interval \"86401\": must be a number from 1 to 86400, or 0 for no limit");
 }
 
 TEST(CtlCommand, AHostWithTheLeast) {
@@ -162,7 +217,7 @@ TEST(CtlCommand, HelpIsAboutTheCommand) {
 TEST(CtlCommand, UnknownCommandsAreToldTheKnownOnes) {
     const std::string known =
         "must be one of host add, host sleep, host wake, host release, host remove, host show, hosts, "
-        "status, capabilities, stats, explain, detach, events, why";
+        "status, capabilities, stats, explain, detach, events, why, policy test";
     EXPECT_EQ(refusal({}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"--json"}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"dance"}), "command \"dance\": " + known);

@@ -110,9 +110,10 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
             "ip": [{"address": "192.0.2.7", "temporary": false, "valid_for": null},
                    {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
-            "identity": null, "magic_port": 9, "secureon": null, "auto": false},
+            "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
+            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": []},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
-        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0})");
+        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0})");
     EXPECT_EQ(json_of({"host", "show", "nas"}), expected);
     EXPECT_EQ(json_of({"hosts"}), json::array{expected});
     EXPECT_EQ(json_of({"status"}), json::parse(R"({
@@ -123,7 +124,8 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
              "egress": false},
             {"name": "lan2", "mode": "native", "mac": "02:00:00:00:00:fc", "up": false, "served": false,
              "egress": false}],
-        "hosts": 1, "hosts_asleep": 0, "held_packets": 0, "held_bytes": 0, "bpffs": "/sys/fs/bpf/proxzzy/default"})"));
+        "hosts": 1, "hosts_asleep": 0, "held_packets": 0, "held_bytes": 0, "bpffs": "/sys/fs/bpf/proxzzy/default",
+        "no_wake_from": []})"));
     EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
         "version": "1.2.3", "option": ["arp", "nd"], "max_hosts": 65536, "max_addresses": 64, "max_rules": 32,
         "max_macs": 8})"));
@@ -279,6 +281,58 @@ TEST_F(CtlRun, C14_PacketsThatWokeAreAPcapFile) {
     EXPECT_EQ(u32(36), 60U);
     EXPECT_NE(ctl({"why", "nas", "--pcap", "/nonexistent/file"}).error().message.find("--pcap \"/nonexistent/file\""),
               std::string::npos);
+}
+
+TEST_F(CtlRun, APolicyTestDecidesRecordedPacketsAnew) {
+    add_nas();
+    EXPECT_EQ(text({"policy", "test", "nas"}), "nas: no packet that could wake it was recorded");
+    const auto packet = [](const char* source, std::uint16_t port) {
+        const auto at = [](const char* address) { return *IpAddress::parse(address); };
+        return build_tcp({{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}, at(source), at("192.0.2.7")}, 40'000, port, 2,
+                         {});
+    };
+    constexpr std::uint64_t second = 1'000'000'000;
+    const auto recorded = [&](std::uint64_t after, const char* source, std::uint16_t port, bool woken) {
+        control::Wake wake;
+        wake.time_ns = (1'700'000'000 + after) * second;
+        wake.outcome = woken ? "awake" : "not-woken";
+        wake.reason = woken ? "trigger-syn" : "port-closed";
+        wake.rule = woken ? "tcp/22" : "";
+        wake.sentence = "a sentence";
+        wake.decided_by = "kernel";
+        wake.packet = std::string("from ") + source;
+        wake.frame = {packet(source, port)};
+        return wake;
+    };
+    control::Wake operators = recorded(50, "192.0.2.1", 22, true);
+    operators.decided_by = "operator";
+    operators.reason.clear();
+    service.wake_log = {recorded(0, "192.0.2.10", 22, true), operators, recorded(100, "192.0.2.11", 80, false),
+                        recorded(200, "192.0.2.12", 22, true), recorded(300, "192.0.2.12", 22, true)};
+    const auto now = [&](std::vector<const char*> words) {
+        words.insert(words.begin(), {"policy", "test", "nas"});
+        const json::value all = json_of(words);
+        std::string decided;
+        for (const auto& trigger : all.at("triggers").as_array())
+            decided += trigger.at("now").at("woken").as_bool() ? 'w' : '-';
+        return decided;
+    };
+    EXPECT_EQ(now({}), "w-ww") << "its own policy, and an operator's wake is none of its business";
+    EXPECT_EQ(now({"--wake", "tcp/80"}), "-w--");
+    EXPECT_EQ(now({"--wake", "tcp/any"}), "wwww");
+    EXPECT_EQ(now({"--deny-from", "192.0.2.10"}), "--ww");
+    EXPECT_EQ(now({"--allow-from", "192.0.2.10"}), "w---");
+    EXPECT_EQ(now({"--wakes-per-source", "1"}), "w-w-");
+    EXPECT_EQ(now({"--min-wake-interval", "150"}), "w-w-");
+    EXPECT_EQ(now({"--wakes-per-hour", "1"}), "w---");
+    EXPECT_EQ(now({"--quiet", "00:00-12:00", "--quiet", "12:00-00:00"}), "----");
+    const std::string shown = text({"policy", "test", "nas", "--deny-from", "192.0.2.10"});
+    for (const char* part :
+         {"  from 192.0.2.10\n  then  woken, rule tcp/22\n  now   not woken: 192.0.2.10 is in deny-from "
+          "192.0.2.10/32\n",
+          "  from 192.0.2.11\n  then  not woken: a sentence\n  now   not woken: its port does not wake the host\n",
+          "4 packets: 3 woke it, 2 would"})
+        EXPECT_NE(shown.find(part), std::string::npos) << part << "is not in\n" << shown;
 }
 
 // ---- explain ----

@@ -87,7 +87,9 @@ protected:
         return explanation.events.size() == 1 ? explanation.events[0].next : "not one event";
     }
     Explanation told(const fastpath::Verdict& verdict, const Bytes& frame = syn) {
-        return explain(verdict, frame, lan, table_, [this](HostId, std::uint32_t) { return nic_answers_; }, now_);
+        return explain(
+            verdict, frame, lan, table_, [this](HostId, std::uint32_t) { return nic_answers_; },
+            [this](const pz_event&, const Host&) { return refusal_; }, now_);
     }
     static bool has(const Effects& effects, Kind kind) {
         return std::ranges::find(effects, kind, &Effect::kind) != effects.end();
@@ -97,7 +99,16 @@ protected:
     Instant now_ = Instant{} + 100h;
     HostId id_ = 0;
     bool nic_answers_ = false;
+    std::optional<Refusal> refusal_ = std::nullopt;
 };
+
+TEST_F(DaemonExplain, WhatTheWakePolicyRefusesDoesNothing) {
+    to_asleep();
+    refusal_ =
+        Refusal{.rule = Refusal::Rule::deny_from, .source = client_ip, .network = *Network::parse("192.0.2.0/24")};
+    EXPECT_EQ(trigger(event(PZ_EVENT_TRIGGER, PZ_REASON_TRIGGER_SYN)).events.at(0).next,
+              "nothing: the wake policy of desk refuses the packet: 192.0.2.12 is in deny-from 192.0.2.0/24");
+}
 
 TEST_F(DaemonExplain, ATriggerWakesAndThePacketIsHeld) {
     to_asleep();
@@ -224,7 +235,7 @@ TEST_F(DaemonExplain, AHostThatTheKernelDoesNotKnowIsNamedByItsAddress) {
                               build_udp({client_mac, anybody, *IpAddress::parse("2001:db8::c"), desk_ip6}, 1, 2, {})}) {
         EXPECT_EQ(told(verdict, frame).host, "desk");
         EXPECT_EQ(told(verdict, frame).host_state, HostState::awake);
-        EXPECT_EQ(explain(verdict, frame, lan + 1, table_, {}, now_).host, std::nullopt) << "another segment";
+        EXPECT_EQ(explain(verdict, frame, lan + 1, table_, {}, {}, now_).host, std::nullopt) << "another segment";
     }
     to_arming();
     EXPECT_EQ(told(verdict).host_state, HostState::arming);

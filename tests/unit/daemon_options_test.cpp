@@ -84,6 +84,8 @@ TEST(DaemonOptions, ARefusalNamesTheOptionTheValueAndWhatWouldBeRight) {
     EXPECT_EQ(refusal({"-i", "lan0", "--answer-without-daemon", "86401"}),
               "--answer-without-daemon '86401' is out of range: 1 to 86400 seconds");
     EXPECT_EQ(refusal({"-i", "lan0", "--wake-limit", "0"}), "--wake-limit '0' is out of range: 1 to 3600 seconds");
+    EXPECT_EQ(refusal({"-i", "lan0", "--no-wake-from", "192.0.2.9/24"}),
+              "--no-wake-from \"192.0.2.9/24\" has bits set behind its prefix: 192.0.2.0/24 would be right");
     EXPECT_EQ(refusal({"-i", "lan0", "--magic-port", "70000"}),
               "--magic-port '70000' is not a UDP port: give 1 to 65535");
     EXPECT_EQ(refusal({"-i", "lan0", "--log-level", "loud"}),
@@ -110,7 +112,7 @@ TEST(DaemonOptions, HelpAndVersionPrintWithoutAnInterface) {
     ASSERT_TRUE(help);
     for (const char* option :
          {"--interface", "--control", "--bpffs", "--identity", "--max-hosts", "--answer-without-daemon", "--wake-limit",
-          "--magic-port", "--log-level", "--config", "--hosts", "--check-config"})
+          "--magic-port", "--no-wake-from", "--log-level", "--config", "--hosts", "--check-config"})
         EXPECT_NE(std::get<PrintAndExit>(*help).text.find(option), std::string::npos) << option;
     const auto version = parse({"--version"});
     ASSERT_TRUE(version);
@@ -195,7 +197,7 @@ TEST_F(DaemonConfig, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "option 'identity' cannot be specified more than once");
     EXPECT_EQ(refusal_of(good + "interfaces = lan1\n"),
               "key \"interfaces\": is unknown, must be one of interface, control, bpffs, state, identity, max-hosts, "
-              "answer-without-daemon, wake-limit, probe-interval, magic-port, log-level");
+              "answer-without-daemon, wake-limit, probe-interval, magic-port, no-wake-from, log-level");
     EXPECT_EQ(refusal_of("[daemon]\ninterface = lan0\n").substr(0, 36), "key \"daemon.interface\": is unknown, ");
     EXPECT_EQ(refusal_of(good + "serve lan1\n"), "line \"serve lan1\": must be KEY = VALUE");
     // of what is for the command line alone
@@ -227,9 +229,11 @@ TEST(DaemonOptions, WhatTakesARestartIsNamed) {
     now.wake_limit = std::chrono::seconds(1);
     now.probe_interval = std::chrono::seconds(1);
     now.magic_ports = {1};
+    now.no_wake_from = {*Network::parse("192.0.2.9")};
     EXPECT_EQ(needs_restart(running, now),
               (std::vector<std::string>{"interface", "control", "bpffs", "identity", "max-hosts",
-                                        "answer-without-daemon", "wake-limit", "probe-interval", "magic-port"}));
+                                        "answer-without-daemon", "wake-limit", "probe-interval", "magic-port",
+                                        "no-wake-from"}));
 }
 
 } // namespace

@@ -24,12 +24,13 @@ std::string refusal(const std::string& text, const std::string& path = "/etc/pro
 TEST(HostFile, HasEverythingThatTheCommandLineHas) {
     const test::Folder folder;
     (void)folder.write("password", "01:23:45:67:89:ab\n");
-    const auto config =
-        parse_host_file(folder.path() + "/nas.conf",
-                        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
-                        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
-                        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
-                        "auto = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n");
+    const auto config = parse_host_file(folder.path() + "/nas.conf",
+                                        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
+                                        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
+                                        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
+                                        "auto = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
+                                        "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
+                                        "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
     ASSERT_TRUE(config) << config.error().message;
     HostConfig expected;
     expected.name = "nas";
@@ -44,6 +45,12 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
     expected.echo = EchoMode::wake;
     expected.identity = Identity::proxy;
     expected.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
+    expected.policy = {.allow_from = {*Network::parse("192.0.2.0/24")},
+                       .deny_from = {*Network::parse("192.0.2.9")},
+                       .wakes_per_hour = 12,
+                       .wakes_per_source = 4,
+                       .min_wake_interval = std::chrono::seconds(60),
+                       .quiet = {{.from = 23 * 60, .to = 7 * 60}}};
     EXPECT_EQ(*config, expected);
 }
 
@@ -74,7 +81,8 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "secureon-file \"/etc/proxzzy/hosts.d/gone\": No such file or directory");
     EXPECT_EQ(refusal(least + std::string("replace = 1\n")),
               "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, interface, vlan, auto, echo, "
-              "identity, magic-port, secureon-file");
+              "identity, magic-port, secureon-file, allow-from, deny-from, wakes-per-hour, wakes-per-source, "
+              "min-wake-interval, quiet");
     EXPECT_EQ(refusal(least + std::string("asleep\n")), "line \"asleep\": must be KEY = VALUE");
 }
 

@@ -19,4 +19,7 @@ constexpr std::uint64_t to_ns(Instant instant) {
     return static_cast<std::uint64_t>(instant.time_since_epoch().count());
 }
 
+/// Minutes since midnight, local time.
+unsigned local_minute(std::chrono::system_clock::time_point wall);
+
 } // namespace pz

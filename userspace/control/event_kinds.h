@@ -16,6 +16,8 @@
       "a packet that wakes a host could not be held for it: its sender must repeat it") \
     X(non_wake, "non-wake", debug, "ce011756c0184561898bebf7ddf59dc9", \
       "a packet came for a sleeping host that sleeps on") \
+    X(refused, "refused", info, "4b23c44fdfbe4b6ca289a6873fa43d64", \
+      "a packet came that could wake a sleeping host, and the host's wake policy refused it") \
     X(delivered, "delivered", info, "38e32bfae88f41d08b2d90d21f9bddab", \
       "held packets were delivered to the host that was woken for them") \
     X(dropped, "dropped", warning, "da9a47dafa854139957b7daec22e7e1b", \

@@ -111,6 +111,22 @@ struct Schema<InterfaceStatus> {
 };
 
 template <>
+struct Schema<Network> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_NETWORK_ADDRESS, "address", required, &Network::address},
+        Field{PZ_A_NETWORK_LENGTH, "length", required, &Network::length},
+    };
+};
+
+template <>
+struct Schema<QuietHours> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_QUIET_FROM, "from", required, &QuietHours::from},
+        Field{PZ_A_QUIET_TO, "to", required, &QuietHours::to},
+    };
+};
+
+template <>
 struct Schema<DaemonStatus> {
     static constexpr std::uint16_t message = PZ_MSG_STATUS;
     static constexpr std::tuple fields{
@@ -122,6 +138,7 @@ struct Schema<DaemonStatus> {
         Field{PZ_A_STATUS_HELD_PACKETS, "held-packets", required, &DaemonStatus::held_packets},
         Field{PZ_A_STATUS_HELD_BYTES, "held-bytes", required, &DaemonStatus::held_bytes},
         Field{PZ_A_STATUS_BPFFS, "bpffs", required, &DaemonStatus::bpffs},
+        Field{PZ_A_STATUS_NO_WAKE_FROM, "no-wake-from", repeated, &DaemonStatus::no_wake_from},
     };
 };
 
@@ -175,6 +192,17 @@ struct Schema<HostConfig> {
               [](auto& config) -> auto& { return config.magic.udp_port; }},
         Field{PZ_A_HOST_SECUREON, "secureon", optional, [](auto& config) -> auto& { return config.magic.secureon; }},
         Field{PZ_A_HOST_AUTO, "auto", optional, &HostConfig::agentless},
+        Field{PZ_A_HOST_ALLOW_FROM, "allow-from", repeated,
+              [](auto& config) -> auto& { return config.policy.allow_from; }},
+        Field{PZ_A_HOST_DENY_FROM, "deny-from", repeated,
+              [](auto& config) -> auto& { return config.policy.deny_from; }},
+        Field{PZ_A_HOST_WAKES_PER_HOUR, "wakes-per-hour", optional,
+              [](auto& config) -> auto& { return config.policy.wakes_per_hour; }},
+        Field{PZ_A_HOST_WAKES_PER_SOURCE, "wakes-per-source", optional,
+              [](auto& config) -> auto& { return config.policy.wakes_per_source; }},
+        Field{PZ_A_HOST_MIN_WAKE_INTERVAL, "min-wake-interval", optional,
+              [](auto& config) -> auto& { return config.policy.min_wake_interval; }},
+        Field{PZ_A_HOST_QUIET, "quiet", repeated, [](auto& config) -> auto& { return config.policy.quiet; }},
     };
 };
 
@@ -193,6 +221,7 @@ struct Schema<HostStatus> {
         Field{PZ_A_HOST_STATUS_HELD_PACKETS, "held-packets", required, &HostStatus::held_packets},
         Field{PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, "last-wake-latency-us", required,
               &HostStatus::last_wake_latency_us},
+        Field{PZ_A_HOST_STATUS_REFUSED, "refused", required, &HostStatus::refused},
     };
 };
 

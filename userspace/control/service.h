@@ -48,6 +48,7 @@ struct DaemonStatus {
     std::uint32_t held_packets = 0;
     std::uint32_t held_bytes = 0;
     std::string bpffs;
+    std::vector<Network> no_wake_from;
     bool operator==(const DaemonStatus&) const = default;
 };
 
@@ -63,6 +64,7 @@ struct HostStatus {
     std::uint64_t wakes = 0;
     std::uint32_t held_packets = 0;
     std::uint64_t last_wake_latency_us = 0; // last trigger to first sign of life; 0 = never woken
+    std::uint64_t refused = 0; // triggers, by its wake policy
     bool operator==(const HostStatus&) const = default;
 };
 

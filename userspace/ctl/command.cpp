@@ -44,6 +44,7 @@ constexpr std::array forms{
     Form{"detach", Verb::detach, false, "take proxzzy off every interface and stop the daemon"},
     Form{"events", Verb::events, false, "what happened lately, and what happens"},
     Form{"why", Verb::why, true, "what woke the host lately, and what did not"},
+    Form{"policy test", Verb::policy_test, true, "what of that a changed wake policy would let wake it"},
 };
 
 std::string all_words() {
@@ -82,6 +83,11 @@ po::options_description options_of(Verb verb) {
                               "again and again, with rates; every second if no number is given, as in --watch=5");
     if (verb == Verb::explain)
         return question_options();
+    if (verb == Verb::policy_test) {
+        options.add_options()("wake", po::value<std::vector<Text>>()->value_name("PROTOCOL/PORT"),
+                              "what wakes it, instead of its own; repeat for each");
+        add_policy_options(options);
+    }
     if (verb == Verb::detach)
         options.add_options()("bpffs", po::value<Text>()->value_name("DIR")->default_value(fastpath::default_bpffs),
                               "pins to remove when no daemon answers");
@@ -111,6 +117,17 @@ Result<HostConfig> parse_config(std::string name, const po::variables_map& value
     auto config = read_host(std::move(name), values);
     if (!config && !config.error().field.empty() && config.error().field != "name")
         config.error().message.insert(0, "--"); // the fields are called like the options
+    return config;
+}
+
+/// `config` with the wake rules and the policy that the options give, each instead of its own.
+Result<HostConfig> change_policy(HostConfig config, const po::variables_map& values) {
+    if (values.contains("wake")) {
+        config.wake.clear();
+        for (const auto& wake : values["wake"].as<std::vector<std::string>>())
+            config.wake.push_back(PZ_TRY(parse_wake(wake)));
+    }
+    config.policy = PZ_TRY(read_policy(std::move(config.policy), values));
     return config;
 }
 
@@ -208,6 +225,11 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
         command.question = PZ_TRY(parse_question(values));
     else if (form->takes_name)
         command.config.name = words.back();
+    if (form->verb == Verb::policy_test) {
+        if (auto tried = change_policy({}, values); !tried)
+            return fail(tried.error().code, "--" + tried.error().message, tried.error().field);
+        command.changed = [values](HostConfig config) { return change_policy(std::move(config), values); };
+    }
     return command;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ enum class Verb : std::uint8_t {
     detach,
     events,
     why,
+    policy_test,
 };
 
 struct Command {
@@ -44,6 +46,8 @@ struct Command {
     bool new_only = false;
     std::optional<std::chrono::seconds> watch = std::nullopt; // `stats`: how often
     std::string pcap;                                         // `why`: file for the packets; "-" = standard output
+    /// `policy test`: the host with the wake policy that the words ask for
+    std::function<Result<HostConfig>(HostConfig)> changed;
     std::string text;     // `help`
 };
 

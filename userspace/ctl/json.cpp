@@ -34,6 +34,12 @@ json::value value_of(const WakeRule& rule) {
 json::value value_of(const control::Frame& frame) {
     return json::string(fmt::format("{:02x}", fmt::join(frame.bytes, "")));
 }
+json::value value_of(const Network& network) {
+    return json::string(network.to_string());
+}
+json::value value_of(const QuietHours& quiet) {
+    return json::string(to_string(quiet));
+}
 json::value value_of(std::chrono::seconds seconds) {
     return seconds.count();
 }
@@ -114,6 +120,21 @@ std::string to_json(const control::Event& event) {
 
 std::string to_json(const std::string& host, const std::vector<control::Wake>& wakes) {
     return json::serialize(json::object{{"host", host}, {"wakes", value_of(wakes)}});
+}
+
+std::string to_json(const std::string& host, const std::vector<Replayed>& replayed) {
+    const auto verdict = [](bool woken, const std::string& rule, const std::string& why) {
+        return json::object{{"woken", woken},
+                            {"rule", rule.empty() ? json::value(nullptr) : json::value(rule)},
+                            {"why", woken ? json::value(nullptr) : json::value(why)}};
+    };
+    json::array triggers;
+    for (const Replayed& each : replayed)
+        triggers.push_back(json::object{{"time_ns", each.wake.time_ns},
+                                        {"packet", each.wake.packet},
+                                        {"then", verdict(each.woken_then(), each.wake.rule, each.wake.sentence)},
+                                        {"now", verdict(each.woken, each.rule, each.why)}});
+    return json::serialize(json::object{{"host", host}, {"triggers", std::move(triggers)}});
 }
 
 std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& counters,

@@ -19,6 +19,8 @@ std::string to_json(const std::vector<control::HostStatus>& hosts);
 std::string to_json(const control::Event& event);
 /// {"host": NAME, "wakes": [...]}; a frame is hexadecimal digits.
 std::string to_json(const std::string& host, const std::vector<control::Wake>& wakes);
+/// {"host": NAME, "triggers": [...]}: "time_ns", "packet", and "then" and "now" with "woken", "rule" and "why".
+std::string to_json(const std::string& host, const std::vector<Replayed>& replayed);
 /// {"time_ns": ..., "counters": [...]}, each with "rate", in frames a second.
 std::string to_json(std::uint64_t time_ns, const std::vector<control::Counter>& counters,
                     const std::vector<double>& rates);

@@ -15,6 +15,7 @@
 #include "ctl/explain.h"
 #include "ctl/json.h"
 #include "ctl/pcap.h"
+#include "ctl/replay.h"
 #include "ctl/table.h"
 #include "fastpath/attach.h"
 
@@ -102,6 +103,21 @@ Result<std::string> why(const Command& command, Client& client) {
     return text;
 }
 
+Result<std::string> policy_test(const Command& command, Client& client) {
+    const HostName name{command.config.name};
+    const auto host = PZ_TRY(client.get<HostStatus>(PZ_MSG_HOST_GET, name));
+    const auto changed = PZ_TRY(command.changed(host.config));
+    const auto status = PZ_TRY(client.get<DaemonStatus>(PZ_MSG_STATUS_GET));
+    std::vector<Wake> wakes;
+    PZ_TRY(client.dump<Wake>(PZ_MSG_WAKES_GET, [&](Wake wake) { wakes.push_back(std::move(wake)); }, name));
+    const auto replayed = replay(wakes, changed, status.no_wake_from);
+    if (command.json)
+        return to_json(name.name, replayed);
+    std::string text = to_text(name.name, replayed);
+    text.pop_back();
+    return text;
+}
+
 /// Until it is interrupted or the daemon is gone.
 Result<std::string> watch(const Command& command, std::chrono::seconds interval, Client& client, const Print& print) {
     const bool screen = !command.json && isatty(STDOUT_FILENO) != 0;
@@ -168,6 +184,8 @@ Result<std::string> run(const Command& command, const Print& print) {
         return events(command, client, print);
     case Verb::why:
         return why(command, client);
+    case Verb::policy_test:
+        return policy_test(command, client);
     case Verb::stats:
         if (command.watch)
             return watch(command, *command.watch, client, print);

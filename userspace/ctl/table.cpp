@@ -64,6 +64,34 @@ std::string host_in(const std::string& name, std::optional<HostState> state) {
     return state ? fmt::format("{}, {}", name, name_of(*state)) : name;
 }
 
+template <class T>
+std::string all_of(const std::vector<T>& values) {
+    std::string text;
+    for (const T& value : values) {
+        if constexpr (requires { value.to_string(); })
+            text += (text.empty() ? "" : " ") + value.to_string();
+        else
+            text += (text.empty() ? "" : " ") + to_string(value);
+    }
+    return text;
+}
+
+/// What of the wake policy limits anything.
+void add_policy(std::vector<Row>& rows, const WakePolicy& policy) {
+    if (!policy.allow_from.empty())
+        rows.push_back({"allow from", all_of(policy.allow_from)});
+    if (!policy.deny_from.empty())
+        rows.push_back({"deny from", all_of(policy.deny_from)});
+    const auto limit = [](std::uint32_t number) { return number == 0 ? "any number" : fmt::format("{}", number); };
+    rows.push_back({"budget", fmt::format("{} wakes an hour, {} by one source{}", limit(policy.wakes_per_hour),
+                                          limit(policy.wakes_per_source),
+                                          policy.min_wake_interval.count() == 0
+                                              ? ""
+                                              : fmt::format(", {} s apart", policy.min_wake_interval.count()))});
+    if (!policy.quiet.empty())
+        rows.push_back({"quiet", all_of(policy.quiet)});
+}
+
 } // namespace
 
 std::string to_text(const control::Capabilities& capabilities) {
@@ -81,6 +109,8 @@ std::string to_text(const control::DaemonStatus& status) {
                           {"hosts", fmt::format("{}, {} of them not awake", status.hosts, status.hosts_asleep)},
                           {"held", fmt::format("{} packets, {} bytes", status.held_packets, status.held_bytes)},
                           {"bpffs", status.bpffs}};
+    if (!status.no_wake_from.empty())
+        rows.push_back({"no wake from", all_of(status.no_wake_from)});
     for (const auto& interface : status.interfaces)
         rows.push_back({"interface", interface.served
                                          ? fmt::format("{} {} {}, {}, {} egress filter", interface.name,
@@ -107,6 +137,7 @@ std::string to_text(const control::HostStatus& host) {
     for (const auto& rule : config.wake)
         wake += to_string(rule) + " ";
     rows.push_back({"wake", wake + (wake.empty() ? "tcp/any, Magic Packet" : "and Magic Packet")});
+    add_policy(rows, config.policy);
     rows.push_back({"echo", name_of(config.echo)});
     rows.push_back({"identity", host.identity == Identity::host
                                     ? "host"
@@ -119,6 +150,7 @@ std::string to_text(const control::HostStatus& host) {
                                  ? fmt::format("{}", host.wakes)
                                  : fmt::format("{}, the last one took {}", host.wakes,
                                                duration(host.last_wake_latency_us / 1000))});
+    rows.push_back({"refused", fmt::format("{} packets, by its wake policy", host.refused)});
     rows.push_back({"held", fmt::format("{} packets", host.held_packets)});
     rows.push_back({"id", fmt::format("{}, generation {}", host.id, host.generation)});
     return align(rows);
@@ -196,6 +228,29 @@ std::string to_text(const std::string& host, const std::vector<control::Wake>& w
         if (woken)
             text += fmt::format("  outcome       {}\n", wake.outcome);
     }
+    return text;
+}
+
+std::string to_text(const std::string& host, const std::vector<Replayed>& replayed) {
+    if (replayed.empty())
+        return fmt::format("{}: no packet that could wake it was recorded\n", host);
+    const auto verdict = [](bool woken, const std::string& rule, const std::string& why) {
+        if (woken)
+            return fmt::format("woken, rule {}", rule);
+        return fmt::format("not woken: {}", why);
+    };
+    std::string text;
+    for (const Replayed& each : replayed) {
+        const control::Wake& wake = each.wake;
+        text += fmt::format("{}  {}\n", to_text(wake.time_ns),
+                            wake.packet.empty() ? "something that was not captured" : wake.packet);
+        text += fmt::format("  then  {}\n", verdict(each.woken_then(), wake.rule, wake.sentence));
+        text += fmt::format("  now   {}\n", verdict(each.woken, each.rule, each.why));
+    }
+    const auto count = [&](auto matches) { return std::ranges::count_if(replayed, matches); };
+    text += fmt::format("{} packets: {} woke it, {} would\n", replayed.size(),
+                        count([](const Replayed& each) { return each.woken_then(); }),
+                        count([](const Replayed& each) { return each.woken; }));
     return text;
 }
 

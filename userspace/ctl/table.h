@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control/service.h"
+#include "ctl/replay.h"
 
 namespace pz::ctl {
 
@@ -24,6 +25,7 @@ std::string to_text(const std::vector<control::Counter>& counters);
 /// One line, without its end.
 std::string to_text(const control::Event& event);
 std::string to_text(const std::string& host, const std::vector<control::Wake>& wakes);
+std::string to_text(const std::string& host, const std::vector<Replayed>& replayed);
 /// Counters that are not 0, with frames a second.
 std::string to_text(const std::vector<control::Counter>& counters, const std::vector<double>& rates);
 /// "2001-02-03 13:29:01.123", local time.

@@ -179,8 +179,10 @@ Result<> Daemon::serve() {
     overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
         fastpath_->overheard_fd(), [this](const pz_event& event, ByteView frame) { on_overheard(event, frame); })));
     overheard_ready_.assign(overheard_->poll_fd());
-    trigger_thread_ =
-        PZ_TRY(TriggerThread::start(fastpath_->triggers_fd(), plans_, hold_, [this](TriggerNotice notice) {
+    trigger_thread_ = PZ_TRY(TriggerThread::start(
+        fastpath_->triggers_fd(),
+        {.plans = plans_, .budgets = budgets_, .hold = hold_, .no_wake_from = options_.no_wake_from},
+        [this](TriggerNotice notice) {
             if (!notice.matters && notices_ >= max_notices)
                 return; // the kernel counted it
             ++notices_;
@@ -243,6 +245,7 @@ control::DaemonStatus Daemon::status() {
     status.held_packets = static_cast<std::uint32_t>(held.packets);
     status.held_bytes = static_cast<std::uint32_t>(held.bytes);
     status.bpffs = fastpath_->bpffs();
+    status.no_wake_from = options_.no_wake_from;
     for (const auto& port : segments_->ports())
         status.interfaces.push_back({.name = port.link.name,
                                      .mode = std::string(to_string(port.mode)),
@@ -301,7 +304,8 @@ Result<control::HostStatus> Daemon::host_get(std::string_view name) {
         .wakes = host->wakes,
         .held_packets = static_cast<std::uint32_t>(hold_.usage(host->id).packets),
         .last_wake_latency_us = static_cast<std::uint64_t>(
-            std::chrono::duration_cast<std::chrono::microseconds>(host->last_wake_latency).count())};
+            std::chrono::duration_cast<std::chrono::microseconds>(host->last_wake_latency).count()),
+        .refused = budgets_.refused(host->id)};
 }
 
 std::vector<std::string> Daemon::host_names() {
@@ -329,6 +333,7 @@ Result<> Daemon::remove_host(std::string_view name) {
         return apply_request(table_.remove(name));
     state_->changed(std::string(name));
     wakes_.forget(host->id);
+    budgets_.forget(host->id);
     const Host removed = *host;
     auto done = apply_request(table_.remove(name));
     hand_back_all(removed); // when the kernel has stopped to say otherwise
@@ -376,9 +381,17 @@ Result<control::Explanation> Daemon::explain(const control::ExplainRequest& requ
             const auto found = seen_.find(host);
             return found != seen_.end() && found->second.nic_answers == generation;
         },
-        now());
+        [&](const pz_event& event, const Host& host) { return refusal_of(trigger_of(event, frame), host); }, now());
     explanation.interface = port->link.name;
     return explanation;
+}
+
+/// What the trigger thread would say.
+std::optional<Refusal> Daemon::refusal_of(const Trigger& trigger, const Host& host) const {
+    auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
+    if (!refusal && host.state == HostState::asleep)
+        refusal = budgets_.ask(host.id, host.config.policy, trigger, now());
+    return refusal;
 }
 
 Result<> Daemon::detach() {
@@ -518,6 +531,8 @@ void Daemon::on_trigger(const TriggerNotice& notice) {
                 .frame = notice.frame,
                 .frame_length = event.frame_length};
     if (host != nullptr && host->generation == event.generation) {
+        if (notice.refused)
+            return on_refused(*host, *notice.refused, std::move(cause));
         cause.rule = rule_of(event, host->config);
         if (host->state == HostState::asleep)
             record(control::EventKind::trigger, *host, cause.rule, cause);
@@ -531,6 +546,18 @@ void Daemon::on_trigger(const TriggerNotice& notice) {
           cause);
     if (notice.magic_sent)
         wakes_.magic_sent(event.host, notice.magic_at);
+}
+
+void Daemon::on_refused(const Host& host, const Refusal& refusal, Cause cause) {
+    cause.decided_by = "daemon";
+    cause.rule = rule_of(refusal);
+    const std::string text = to_string(refusal);
+    if (seen_[host.id].sparing[control::EventKind::refused].has_room(now())) {
+        auto wake = wake_of(event_of(host, cause), cause);
+        wake.sentence = text; // the kernel's says that it is woken
+        wakes_.not_woken(host.id, std::move(wake));
+    }
+    record_sparingly(control::EventKind::refused, host, text, cause);
 }
 
 void Daemon::on_edge(const Host& host, const Effect& edge, const Cause& cause) {
@@ -693,9 +720,20 @@ void Daemon::sweep(Instant since, std::uint32_t reason) {
                    .sign = name_of(PZ_SIGN_NONE)});
         else if (host->state == HostState::asleep &&
                  instant_from_ns(live.last_trigger_ns) > std::max(host->since, since))
-            react(table_.on_trigger(host->id, host->generation, std::nullopt, false, now()),
-                  {.at = instant_from_ns(live.last_trigger_ns), .reason = reason});
+            sweep_lost_trigger(*host, instant_from_ns(live.last_trigger_ns), reason);
     }
+}
+
+/// What came for the sleeper at `at` is lost: its policy says whether that may wake it, whoever sent it.
+void Daemon::sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reason) {
+    const Cause cause{.at = at, .reason = reason};
+    const Trigger trigger{.is_known = false};
+    auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
+    if (!refusal)
+        refusal = budgets_.take(host.id, host.config.policy, trigger, now());
+    if (refusal)
+        return on_refused(host, *refusal, cause);
+    react(table_.on_trigger(host.id, host.generation, std::nullopt, false, now()), cause);
 }
 
 Instant Daemon::last_seen(HostId host) const {
@@ -790,7 +828,7 @@ void Daemon::end_service(Port& port, const std::string& name, const std::string&
     for (const auto& host_name : table_.names())
         if (const Host& host = *table_.find(host_name);
             plans_.get(host.id) && segments_->find(host.segment)->port == &port)
-            plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation, .magic = {}}));
+            plan(host, {});
     lose_link(port, fmt::format("{}; its hosts wait for an interface of the name {}", why, port.link.name));
 }
 
@@ -894,6 +932,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     case Kind::serve:
         return watch(*host, *segment, true);
     case Kind::stage_waking:
+        if (host->state == HostState::waking)
+            plan(*host, magic_frames(*host, *segment));
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
     case Kind::stage_unanswered:
         unpin_neighbours(host->id, std::nullopt, std::nullopt);
@@ -1015,10 +1055,18 @@ void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) 
     seen.accepted.push_back(mac);
 }
 
+/// What the trigger thread does for the host from now on.
+void Daemon::plan(const Host& host, std::vector<Departure> magic) {
+    plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation,
+                                                                  .magic = std::move(magic),
+                                                                  .policy = host.config.policy,
+                                                                  .is_asleep = host.state == HostState::asleep}));
+}
+
 Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
     if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
-        plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation, .magic = {}}));
+        plan(host, {});
         return fastpath_->watch(entry, PZ_STAGE_ARMING);
     }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
@@ -1028,8 +1076,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     for (const auto& address : entry.addresses)
         if (address.is_v6())
             accept(segment, host.id, multicast_mac(solicited_node_group(address)));
-    plans_.set(host.id, std::make_shared<const WakePlan>(
-                            WakePlan{.generation = host.generation, .magic = magic_frames(host, segment)}));
+    plan(host, magic_frames(host, segment));
     auto served = fastpath_->serve(entry);
     if (!served) // what cannot be programmed is not in our care
         react(table_.request_release(host.config.name, now()).value_or(Effects{}), {});

@@ -96,6 +96,7 @@ private:
     // events
     void on_notice(const TriggerNotice& notice);
     void on_trigger(const TriggerNotice& notice);
+    void on_refused(const Host& host, const Refusal& refusal, Cause cause);
     void on_overheard(const pz_event& event, ByteView frame);
     void on_router(SegmentId segment, ByteView frame);
     void on_conflict(const Host& host, const MacAddress& claimant, const IpAddress& address, Cause cause);
@@ -112,7 +113,9 @@ private:
     void sweep_lost_events();
     /// Looks at every sleeper for what the rings may not have told: releases, and triggers after `since`.
     void sweep(Instant since, std::uint32_t reason);
+    void sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reason);
     Instant last_seen(HostId host) const;
+    std::optional<Refusal> refusal_of(const Trigger& trigger, const Host& host) const;
 
     // interfaces
     void wait_links();
@@ -135,6 +138,7 @@ private:
     void rearm();
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
     std::vector<Departure> magic_frames(const Host& host, const Segment& segment) const;
+    void plan(const Host& host, std::vector<Departure> magic);
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
     void drop_held(const Effect& effect);
@@ -174,6 +178,7 @@ private:
     WakeLog wakes_;
     HoldQueue hold_;
     WakePlans plans_;
+    WakeBudgets budgets_;
     std::unique_ptr<fastpath::Fastpath> fastpath_;
     std::unique_ptr<Segments> segments_;
     std::unique_ptr<fastpath::EventRing> overheard_;

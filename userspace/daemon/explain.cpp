@@ -70,8 +70,10 @@ std::string all_rules(const HostConfig& config) {
 }
 
 /// As the trigger thread and PresenceTable::on_trigger() do.
-std::string after_trigger(const pz_event& event, const Host& host) {
+std::string after_trigger(const pz_event& event, const Host& host, const Refuses& refuses) {
     const std::string& name = host.config.name;
+    if (const auto refusal = refuses(event, host))
+        return fmt::format("nothing: the wake policy of {} refuses the packet: {}", name, to_string(*refusal));
     const auto address = event_address(event);
     std::string packet;
     if (event.reason == PZ_REASON_TRIGGER_MAGIC || !address)
@@ -121,14 +123,14 @@ std::string after_conflict(const pz_event& event, const Host& host, const Presen
 }
 
 std::string after(const pz_event& event, const Host* host, const PresenceTable& table, const NicAnswers& nic_answers,
-                  Instant now) {
+                  const Refuses& refuses, Instant now) {
     if (event.kind == PZ_EVENT_ROUTER)
         return "extends the validity of hosts' addresses in its prefixes (RFC 4862)";
     if (host == nullptr)
         return "nothing: the host has left proxy care";
     switch (event.kind) {
     case PZ_EVENT_TRIGGER:
-        return after_trigger(event, *host);
+        return after_trigger(event, *host, refuses);
     case PZ_EVENT_RELEASE:
     case PZ_EVENT_PROOF:
         return after_owner(event, *host, nic_answers);
@@ -161,7 +163,8 @@ control::FrameVerdict verdict_of(std::uint32_t action) {
 } // namespace
 
 control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, SegmentId segment,
-                             const PresenceTable& table, const NicAnswers& nic_answers, Instant now) {
+                             const PresenceTable& table, const NicAnswers& nic_answers, const Refuses& refuses,
+                             Instant now) {
     const pz_explanation& found = verdict.found;
     const auto parsed = parse_frame(frame);
     control::Explanation explanation;
@@ -198,7 +201,7 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
         explanation.events.push_back({.kind = std::string(name_of(static_cast<pz_event_kind>(event.kind))),
                                       .host = host == nullptr ? std::nullopt : std::optional(host->config.name),
                                       .address = event_address(event),
-                                      .next = after(event, host, table, nic_answers, now)});
+                                      .next = after(event, host, table, nic_answers, refuses, now)});
     }
     return explanation;
 }

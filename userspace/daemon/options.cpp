@@ -36,6 +36,7 @@ struct Given {
     std::uint32_t wake_limit = 0;            // seconds
     std::uint32_t probe_interval = 0;        // seconds
     std::vector<std::uint32_t> magic_ports;
+    std::vector<std::string> no_wake_from;
 };
 
 /// What may be in a file too.
@@ -65,6 +66,9 @@ po::options_description file_options(Given& given) {
          "how often a host with `auto` that is silent is probed; asleep after three probes without an answer")
         ("magic-port", po::value(&given.magic_ports)->value_name("PORT"),
          "look for Magic Packets in UDP broadcasts to this port too, next to 7, 9 and 40000")
+        ("no-wake-from", po::value(&given.no_wake_from)->value_name("NET"),
+         "packets from this network wake no host: monitoring, and the like, as in 192.0.2.9 or 192.0.2.0/28; may be "
+         "given several times")
         ("log-level", po::value(&given.log_level)->value_name("LEVEL")->default_value("info"),
          "debug, info, warn or error");
     // clang-format on
@@ -134,6 +138,12 @@ Result<DaemonOptions> check(Given given, const Name& name) {
         return fail(Errc::invalid,
                     fmt::format("{} '' is not a folder: name one, e.g. {}", name("state"), default_state));
     options.magic_ports = PZ_TRY(magic_ports(name("magic-port"), given.magic_ports));
+    for (const auto& text : given.no_wake_from) {
+        const auto network = Network::parse(text);
+        if (!network)
+            return fail(Errc::invalid, fmt::format("{} {}", name("no-wake-from"), network.error().message));
+        options.no_wake_from.push_back(*network);
+    }
     const auto level = std::ranges::find(levels, given.log_level);
     if (level == levels.end())
         return fail(Errc::invalid,
@@ -232,6 +242,7 @@ std::vector<std::string> needs_restart(const DaemonOptions& running, const Daemo
     compare("wake-limit", running.wake_limit, now.wake_limit);
     compare("probe-interval", running.probe_interval, now.probe_interval);
     compare("magic-port", running.magic_ports, now.magic_ports);
+    compare("no-wake-from", running.no_wake_from, now.no_wake_from);
     return names;
 }
 

@@ -25,6 +25,7 @@ struct DaemonOptions {
     Duration wake_limit = Timers{}.wake_limit;
     Duration probe_interval = Timers{}.check_interval;
     std::vector<std::uint16_t> magic_ports; // UDP ports of broadcasts in which Magic Packets are looked for
+    std::vector<Network> no_wake_from; // packets from there wake no host
     log::Level log_level = log::Level::info;
     std::string hosts; // folder of NAME.conf files; empty: none is read
     bool check_config = false;

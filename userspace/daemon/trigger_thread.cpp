@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <span>
@@ -15,6 +16,15 @@
 #include <spdlog/spdlog.h>
 
 namespace pz {
+
+namespace {
+
+/// Of the local day now; the calendar is looked at only where somebody asked for it.
+unsigned minute_for(const WakePolicy& policy) {
+    return policy.quiet.empty() ? 0 : local_minute(std::chrono::system_clock::now());
+}
+
+} // namespace
 
 void WakePlans::set(HostId host, std::shared_ptr<const WakePlan> plan) {
     const std::lock_guard lock(mutex_);
@@ -38,12 +48,50 @@ std::optional<IpAddress> event_address(const pz_event& event) {
     return IpAddress::from_bytes(std::span(event.address).first(event.family == PZ_FAMILY_4 ? 4 : 16));
 }
 
-Result<std::unique_ptr<TriggerThread>> TriggerThread::start(int ring_fd, const WakePlans& plans, HoldQueue& hold,
-                                                            Notify notify) {
+std::optional<Refusal> WakeBudgets::take(HostId host, const WakePolicy& policy, const Trigger& trigger, Instant now) {
+    const std::lock_guard lock(mutex_);
+    WakeBudget& budget = accounts_[host].budget;
+    auto refusal = refuse_wake(policy, trigger, budget, now, minute_for(policy));
+    if (!refusal)
+        budget.add(trigger, now);
+    return refusal;
+}
+
+std::optional<Refusal> WakeBudgets::ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
+                                        Instant now) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = accounts_.find(host);
+    return refuse_wake(policy, trigger, found == accounts_.end() ? WakeBudget{} : found->second.budget, now,
+                       minute_for(policy));
+}
+
+void WakeBudgets::count_refusal(HostId host) {
+    const std::lock_guard lock(mutex_);
+    ++accounts_[host].refused;
+}
+
+std::uint64_t WakeBudgets::refused(HostId host) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = accounts_.find(host);
+    return found == accounts_.end() ? 0 : found->second.refused;
+}
+
+void WakeBudgets::forget(HostId host) {
+    const std::lock_guard lock(mutex_);
+    accounts_.erase(host);
+}
+
+Trigger trigger_of(const pz_event& event, ByteView frame) {
+    MacAddress mac;
+    std::ranges::copy(event.mac, mac.bytes.begin());
+    return trigger_of(frame, mac, event.detail == PZ_ASKED_AGAIN);
+}
+
+Result<std::unique_ptr<TriggerThread>> TriggerThread::start(int ring_fd, Shared shared, Notify notify) {
     Fd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!stop)
         return fail_errno("cannot make an eventfd", errno);
-    std::unique_ptr<TriggerThread> self(new TriggerThread(plans, hold, std::move(notify), std::move(stop)));
+    std::unique_ptr<TriggerThread> self(new TriggerThread(shared, std::move(notify), std::move(stop)));
     auto ring = PZ_TRY(fastpath::EventRing::open(
         ring_fd, [raw = self.get()](const pz_event& event, ByteView frame) { raw->on_event(event, frame); }));
     self->thread_ = std::thread([raw = self.get(), ring = std::move(ring)]() mutable { raw->run(ring); });
@@ -80,28 +128,42 @@ void TriggerThread::run(fastpath::EventRing& ring) {
 
 void TriggerThread::on_event(const pz_event& event, ByteView frame) {
     TriggerNotice notice{.event = event, .frame = Bytes(frame.begin(), frame.end()), .address = event_address(event)};
-    if (event.kind == PZ_EVENT_TRIGGER) {
-        const auto plan = plans_.get(event.host);
-        if (!plan || plan->generation != event.generation)
-            return; // the host left proxy care after the kernel saw the packet
-        notice.matters = false;
-        if (auto& generation = woken_[event.host]; generation != event.generation) {
-            notice.matters = true;
-            generation = event.generation;
-            notice.magic_sent = !plan->magic.empty();
-            for (const auto& departure : plan->magic)
-                if (auto sent = departure.socket->send(departure.frame); !sent)
-                    notice.magic_sent = false; // the loop tries again and reports
-            notice.magic_at = std::chrono::steady_clock::now();
-        }
-        // a Magic Packet has done its work; everything else is somebody's first packet
-        if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {
-            notice.refusal = hold_.push(event.host, *notice.address, frame, instant_from_ns(event.time_ns));
-            notice.held = notice.refusal == HoldRefusal::none;
-            notice.matters |= notice.held;
-        }
+    if (event.kind != PZ_EVENT_TRIGGER || on_trigger(event, frame, notice))
+        notify_(std::move(notice));
+}
+
+/// False: the host left proxy care after the kernel saw the packet.
+bool TriggerThread::on_trigger(const pz_event& event, ByteView frame, TriggerNotice& notice) {
+    const auto plan = shared_.plans.get(event.host);
+    if (!plan || plan->generation != event.generation)
+        return false;
+    notice.matters = false;
+    auto& generation = woken_[event.host];
+    const bool wakes = generation != event.generation;
+    const Trigger trigger = trigger_of(event, frame);
+    notice.refused = refuse_source(plan->policy, shared_.no_wake_from, trigger);
+    if (!notice.refused && wakes && plan->is_asleep)
+        notice.refused = shared_.budgets.take(event.host, plan->policy, trigger, instant_from_ns(event.time_ns));
+    if (notice.refused) {
+        shared_.budgets.count_refusal(event.host);
+        return true;
     }
-    notify_(std::move(notice));
+    if (wakes) {
+        notice.matters = true;
+        generation = event.generation;
+        notice.magic_sent = !plan->magic.empty();
+        for (const auto& departure : plan->magic)
+            if (auto sent = departure.socket->send(departure.frame); !sent)
+                notice.magic_sent = false; // the loop tries again and reports
+        notice.magic_at = std::chrono::steady_clock::now();
+    }
+    // a Magic Packet has done its work; everything else is somebody's first packet
+    if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {
+        notice.refusal = shared_.hold.push(event.host, *notice.address, frame, instant_from_ns(event.time_ns));
+        notice.held = notice.refusal == HoldRefusal::none;
+        notice.matters |= notice.held;
+    }
+    return true;
 }
 
 } // namespace pz

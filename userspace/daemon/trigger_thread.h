@@ -13,6 +13,7 @@
 
 #include "fastpath/events.h"
 #include "hosts/hold_queue.h"
+#include "hosts/wake_policy.h"
 #include "net/packet_socket.h"
 
 namespace pz {
@@ -27,6 +28,8 @@ struct Departure {
 struct WakePlan {
     std::uint32_t generation = 0;
     std::vector<Departure> magic;
+    WakePolicy policy;
+    bool is_asleep = false; // else a packet is no reason for a wake any more
 };
 
 /// Plans by host.  Written by the loop, read by the trigger thread.
@@ -41,6 +44,27 @@ private:
     std::unordered_map<HostId, std::shared_ptr<const WakePlan>> plans_;
 };
 
+/// What each host has spent of what its policy allows, and how many triggers that has refused.  For both threads.
+class WakeBudgets {
+public:
+    /// A packet may wake the host, and then it has; or it may not.
+    std::optional<Refusal> take(HostId host, const WakePolicy& policy, const Trigger& trigger, Instant now);
+    /// What take() would say.
+    [[nodiscard]] std::optional<Refusal> ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
+                                             Instant now) const;
+    void count_refusal(HostId host);
+    [[nodiscard]] std::uint64_t refused(HostId host) const;
+    void forget(HostId host);
+
+private:
+    struct Account {
+        WakeBudget budget;
+        std::uint64_t refused = 0;
+    };
+    mutable std::mutex mutex_;
+    std::unordered_map<HostId, Account> accounts_;
+};
+
 /// What the loop is told of one event.
 struct TriggerNotice {
     pz_event event{};
@@ -51,15 +75,23 @@ struct TriggerNotice {
     Instant magic_at{}; // when
     bool held = false;
     HoldRefusal refusal = HoldRefusal::none;
+    std::optional<Refusal> refused = std::nullopt; // by the policy: nothing was sent or held
 };
 
 class TriggerThread {
 public:
     using Notify = std::function<void(TriggerNotice)>;
 
-    /// `notify` is called in the trigger thread.  `plans` and `hold` outlive the thread.
-    static Result<std::unique_ptr<TriggerThread>> start(int ring_fd, const WakePlans& plans, HoldQueue& hold,
-                                                        Notify notify);
+    /// What the thread works on; all of it outlives the thread.
+    struct Shared {
+        const WakePlans& plans;
+        WakeBudgets& budgets;
+        HoldQueue& hold;
+        const std::vector<Network>& no_wake_from; // of all hosts
+    };
+
+    /// `notify` is called in the trigger thread.
+    static Result<std::unique_ptr<TriggerThread>> start(int ring_fd, Shared shared, Notify notify);
     ~TriggerThread(); // stops and joins
     TriggerThread(const TriggerThread&) = delete;
     TriggerThread& operator=(const TriggerThread&) = delete;
@@ -68,19 +100,22 @@ public:
     [[nodiscard]] bool is_alive(Instant now) const { return now - round_.load() < std::chrono::seconds(3); }
 
 private:
-    TriggerThread(const WakePlans& plans, HoldQueue& hold, Notify notify, Fd stop)
-        : plans_(plans), hold_(hold), notify_(std::move(notify)), stop_(std::move(stop)) {}
+    TriggerThread(Shared shared, Notify notify, Fd stop)
+        : shared_(shared), notify_(std::move(notify)), stop_(std::move(stop)) {}
     void run(fastpath::EventRing& ring);
     void on_event(const pz_event& event, ByteView frame);
+    bool on_trigger(const pz_event& event, ByteView frame, TriggerNotice& notice);
 
-    const WakePlans& plans_;
-    HoldQueue& hold_;
+    Shared shared_;
     Notify notify_;
     Fd stop_;
     std::atomic<Instant> round_{std::chrono::steady_clock::now()};
     std::unordered_map<HostId, std::uint32_t> woken_; // generation that the first Magic Packet went out for
     std::thread thread_;
 };
+
+/// The facts of a trigger for the policy.
+Trigger trigger_of(const pz_event& event, ByteView frame);
 
 /// The address of an event, if it has one.
 std::optional<IpAddress> event_address(const pz_event& event);

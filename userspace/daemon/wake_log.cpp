@@ -66,7 +66,7 @@ void WakeLog::not_woken(HostId host, control::Wake packet) {
     packet.outcome = "not-woken";
     if (const auto found = hosts_.find(host); found != hosts_.end() && !found->second.non_wakes.empty()) {
         control::Wake& last = found->second.non_wakes.back().wake;
-        if (last.reason == packet.reason && last.packet == packet.packet) {
+        if (last.reason == packet.reason && last.rule == packet.rule && last.packet == packet.packet) {
             ++last.count;
             last.time_ns = packet.time_ns;
             return;

@@ -85,7 +85,63 @@ po::options_description host_options(const std::string& caption) {
         ("secureon-file", po::value<Text>()->value_name("FILE"),
          "file with the SecureOn password, as 01:23:45:67:89:ab");
     // clang-format on
+    add_policy_options(options);
     return options;
+}
+
+void add_policy_options(po::options_description& options) {
+    using Text = std::string;
+    using Texts = std::vector<std::string>;
+    // clang-format off
+    options.add_options()
+        ("allow-from", po::value<Texts>()->value_name("NET"),
+         "only packets from this network wake it, as in 192.0.2.0/24; repeat for each; none given: from anywhere")
+        ("deny-from", po::value<Texts>()->value_name("NET"),
+         "packets from this network do not, whatever --allow-from says; repeat for each")
+        ("wakes-per-hour", po::value<Text>()->value_name("N"),
+         "how often packets may wake it; 60 if not given, 0 for no limit; half is for sources that ask again")
+        ("wakes-per-source", po::value<Text>()->value_name("N"),
+         "how often in an hour those of one source may; 30 if not given, 0 for no limit")
+        ("min-wake-interval", po::value<Text>()->value_name("SECONDS"),
+         "from one wake by a packet to the next; none given: 0")
+        ("quiet", po::value<Texts>()->value_name("HH:MM-HH:MM"),
+         "time of the day in which packets do not wake it, local time, maybe over midnight; repeat for each");
+    // clang-format on
+}
+
+Result<WakePolicy> read_policy(WakePolicy policy, const po::variables_map& values) {
+    const auto read_list = [&](const char* option, auto& list, auto parse) -> Result<> {
+        if (!values.contains(option))
+            return {};
+        const auto& texts = values[option].as<std::vector<std::string>>();
+        list.clear();
+        if (texts == std::vector<std::string>{"none"})
+            return {};
+        for (const auto& text : texts)
+            list.push_back(PZ_TRY(in_option(option, parse(text))));
+        return {};
+    };
+    const auto read_number = [&](const char* option, std::uint32_t largest, auto& number) -> Result<> {
+        if (!values.contains(option))
+            return {};
+        const auto& text = values[option].as<std::string>();
+        const auto value = text == "none" ? std::optional(0U) : parse_number<std::uint32_t>(text);
+        if (!value || *value > largest)
+            return fail(Errc::invalid,
+                        fmt::format("{} {:?}: must be a number from 1 to {}, or 0 for no limit", option, text, largest),
+                        option);
+        number = std::remove_cvref_t<decltype(number)>(*value);
+        return {};
+    };
+    PZ_TRY(read_list("allow-from", policy.allow_from, [](const auto& text) { return Network::parse(text); }));
+    PZ_TRY(read_list("deny-from", policy.deny_from, [](const auto& text) { return Network::parse(text); }));
+    PZ_TRY(read_list("quiet", policy.quiet, [](const auto& text) { return parse_quiet(text); }));
+    PZ_TRY(read_number("wakes-per-hour", max_wakes_per_hour, policy.wakes_per_hour));
+    PZ_TRY(read_number("wakes-per-source", max_wakes_per_hour, policy.wakes_per_source));
+    PZ_TRY(read_number("min-wake-interval", static_cast<std::uint32_t>(max_wake_interval.count()),
+                       policy.min_wake_interval));
+    PZ_TRY(validate(policy));
+    return policy;
 }
 
 Result<HostConfig> read_host(std::string name, const po::variables_map& values, const std::filesystem::path& folder) {
@@ -124,6 +180,7 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
     }
     if (const auto* path = text("secureon-file"))
         config.magic.secureon = PZ_TRY(read_secureon(folder / *path));
+    config.policy = PZ_TRY(read_policy({}, values));
     PZ_TRY(validate(config)); // its fields are called like the options
     return config;
 }

@@ -18,6 +18,13 @@ namespace pz {
 /// All options of a host but its name, to be shown under `caption`.
 boost::program_options::options_description host_options(const std::string& caption);
 
+/// Those of a host's wake policy alone, which host_options() has too.
+void add_policy_options(boost::program_options::options_description& options);
+
+/// `policy` with what `values` of add_policy_options() say; "none" empties a list and lifts a limit.  Errors as those
+/// of read_host().
+Result<WakePolicy> read_policy(WakePolicy policy, const boost::program_options::variables_map& values);
+
 /// The host that `values` of host_options() describe.  Paths are relative to `folder`.  Errors begin with the option's
 /// name as in "mac \"x\": ..."; Error::field is that name.
 Result<HostConfig> read_host(std::string name, const boost::program_options::variables_map& values,

@@ -176,6 +176,8 @@ Result<> validate(const HostConfig& config) {
         checked = check_place(config.interface, config.vlan);
     if (checked)
         checked = check_choices(config);
+    if (checked)
+        checked = validate(config.policy);
     return checked;
 }
 

@@ -12,6 +12,7 @@
 #include <proxzzy/abi/maps.h>
 
 #include "hosts/states.h"
+#include "hosts/wake_policy.h"
 #include "net/address.h"
 
 namespace pz {
@@ -76,6 +77,7 @@ struct HostConfig {
     MagicOptions magic;
     /// No software on the host says when it sleeps: it is probed, and asleep when it does not answer.
     bool agentless = false;
+    WakePolicy policy;
     bool operator==(const HostConfig&) const = default;
 };
 

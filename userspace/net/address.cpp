@@ -9,8 +9,18 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "base/number.h"
+
 namespace pz {
 namespace {
+
+/// The address of `network` without the bits behind the prefix.
+IpAddress masked(const Network& network) {
+    IpAddress address = network.address;
+    for (std::size_t bit = network.length; bit < 8 * address.bytes.size(); ++bit)
+        address.bytes.at(bit / 8) &= static_cast<std::uint8_t>(~(0x80U >> (bit % 8)));
+    return address;
+}
 
 std::string_view as_text(std::span<const std::uint8_t> bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -98,6 +108,35 @@ bool IpAddress::is_link_local() const {
 
 bool IpAddress::is_limited_broadcast() const {
     return *this == v4({255, 255, 255, 255});
+}
+
+Result<Network> Network::parse(std::string_view text) {
+    const auto slash = text.find('/');
+    const auto address = IpAddress::parse(text.substr(0, slash));
+    const std::size_t bits = address ? 8 * address->octets().size() : 0;
+    const auto length =
+        slash == std::string_view::npos ? std::optional(bits) : parse_number<std::size_t>(text.substr(slash + 1));
+    if (!address || !length || *length > bits)
+        return fail(Errc::invalid, fmt::format("{:?} is not a network: an address and the bits of its prefix are "
+                                               "expected, like 192.0.2.0/24 or 2001:db8::/32, or an address",
+                                               text));
+    const Network given{.address = *address, .length = static_cast<std::uint8_t>(*length)};
+    if (const Network right{.address = masked(given), .length = given.length}; right != given)
+        return fail(Errc::invalid,
+                    fmt::format("{:?} has bits set behind its prefix: {} would be right", text, right.to_string()));
+    return given;
+}
+
+std::string Network::to_string() const {
+    return fmt::format("{}/{}", address.to_string(), length);
+}
+
+bool Network::contains(const IpAddress& ip) const {
+    return ip.family == address.family && masked({.address = ip, .length = length}) == address;
+}
+
+bool Network::is_valid() const {
+    return length <= 8 * address.octets().size() && masked(*this) == address;
 }
 
 IpAddress solicited_node_group(const IpAddress& address) {

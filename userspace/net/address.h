@@ -57,6 +57,20 @@ struct IpAddress {
     auto operator<=>(const IpAddress&) const = default;
 };
 
+/// A prefix: "192.0.2.0/24", "2001:db8::/32"; a single address is one of full length.
+struct Network {
+    IpAddress address; // no bit is set behind the prefix
+    std::uint8_t length = 0; // bits of the prefix
+
+    /// Errors name the value and the form expected.
+    static Result<Network> parse(std::string_view text);
+    [[nodiscard]] std::string to_string() const;
+    [[nodiscard]] bool contains(const IpAddress& ip) const;
+    /// Whether the length fits the family and no bit is set behind the prefix.
+    [[nodiscard]] bool is_valid() const;
+    auto operator<=>(const Network&) const = default;
+};
+
 /// ff02::1:ffXX:XXXX of an IPv6 unicast address (RFC 4291 §2.7.1).
 IpAddress solicited_node_group(const IpAddress& address);
 /// The Ethernet group address of an IPv4 or IPv6 multicast address (RFC 1112 §6.4, RFC 2464 §7).

@@ -20,6 +20,10 @@ enum pz_event_kind {
 	PZ_EVENT_ROUTER = 8,       /* Router Advertisement, of which hosts' addresses get their validity: no host's */
 };
 
+/* TRIGGER events say in `detail` whether the same came before from that source, which waited: TCP repeats a SYN after
+ * 1 s (RFC 6298), a flood from forged sources does not. */
+enum pz_asked { PZ_ASKED_FIRST = 0, PZ_ASKED_AGAIN = 1 };
+
 /* Which sign of life: RELEASE events say it in `detail`. */
 enum pz_sign {
 	PZ_SIGN_NONE = 0,
@@ -49,7 +53,7 @@ struct pz_event {
 	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit; NON_WAKE: the first that fit */
 	__u8 mac[6];          /* the frame's sender; SECOND_PROXY: the other gateway */
 	__u8 family;          /* enum pz_family of `address` */
-	__u8 detail;          /* enum pz_sign */
+	__u8 detail;          /* enum pz_sign; TRIGGER: enum pz_asked */
 	__u8 address[16];     /* the record's address that is meant; IPv4 in the first four bytes */
 	__u16 port;           /* trigger: destination port, host order */
 	__u8 protocol;        /* trigger: IP protocol, 0 = Magic Packet in Ethernet */

@@ -105,8 +105,17 @@ struct pz_live {
 	__u64 last_seen_ns;    /* the owner's last frame */
 	__u64 last_trigger_ns; /* the last trigger, reported or not */
 	__u64 event_due_ns;    /* when the host's event allowance is whole again */
+	__u64 again_due_ns;    /* the same for sources that ask again */
 	__u64 non_wake_due_ns; /* when its allowance of NON_WAKE events is whole again */
 	__u64 conflict_ns[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last conflict that was reported */
+};
+
+/* pz_askers_v1: which trigger came lately, by hash of host, source, ports and sequence number; the last one of a slot. */
+#define PZ_ASKERS 65536
+struct pz_asker {
+	__u32 tag;      /* another hash of the same */
+	__u32 since_ms; /* when it first came; CLOCK_MONOTONIC, the low 32 bits */
+	__u32 due_ms;   /* when its own allowance is whole again */
 };
 
 /* pz_addr_bits_v1, pz_mac_bits_v1: one bit per hash value, 64 to an entry. */
@@ -165,7 +174,8 @@ PZ_STATIC_ASSERT(sizeof(struct pz_index) == 16, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_mac_key) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_live) == 40 + 8 * PZ_CONFLICT_SLOTS, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_asker) == 12, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_live) == 48 + 8 * PZ_CONFLICT_SLOTS, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
 
 #endif
