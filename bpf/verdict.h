@@ -230,7 +230,7 @@ PZ_INLINE int pz_is_released(const struct pz_live *live, __u32 host, __u32 gener
 #define PZ_ASKER_BURST 32
 
 /* What a packet that is sent again has in common with the first one, besides its addresses. */
-PZ_INLINE __u64 pz_flow(struct xdp_md *ctx, const struct pz_packet *p, __u32 reason)
+PZ_INLINE __u64 pz_flow(struct pz_ctx *ctx, const struct pz_packet *p, __u32 reason)
 {
 	void *l4 = pz_at(ctx, p->l4_offset, 8);
 
@@ -246,7 +246,7 @@ PZ_INLINE __u64 pz_flow(struct xdp_md *ctx, const struct pz_packet *p, __u32 rea
  * that fell into it: in a flood of ever new ones a source that waits is forgotten with a probability that grows with
  * the flood, and then asks once more.
  */
-PZ_INLINE int pz_note_asker(struct xdp_md *ctx, const struct pz_packet *p, const struct pz_report *report)
+PZ_INLINE int pz_note_asker(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
 	__u64 high = p->l3 == PZ_L3_MAGIC ? PZ_U32(p->source_mac) | (__u64)PZ_U16(p->source_mac + 4) << 32
 					  : PZ_U64(p->source);

@@ -22,7 +22,7 @@ CHANGE = control.REQUEST | control.ACK
 def reboot(proxy):
     """Ends the daemon and takes what it left off the kernel, all at once as for the network."""
     proxy.stop(signal.SIGKILL)
-    proxy.run_ctl("detach", "--bpffs", proxy.pins)
+    proxy.detach_killed()
 
 
 def names(proxy):

@@ -8,6 +8,7 @@ import time
 
 from case import assert_keeps_addresses, assert_slept, sleeper, test
 from frames import TCP_SYN
+from lan import wait_until
 
 OURS = "122"  # the protocol of our neighbour entries
 UDP_SEGMENT = 103
@@ -205,20 +206,21 @@ def nothing_is_left_on_what_leaves_when_the_daemon_ends(lan):
     proxy.stop()
     assert_gone()
 
-    proxy = sleeper(lan)
+    proxy.start()
+    wait_until("the host is served again", lambda: len(entries(lan)) == 4)
+    assert_there(proxy)
     proxy.ctl("detach")
     assert_gone()
     proxy.wait_ended()
 
-    proxy = sleeper(lan)
+    proxy.start()
+    wait_until("the host is served again", lambda: len(entries(lan)) == 4)
     proxy.stop(signal.SIGKILL)
     assert len(entries(lan)) == 4 and "proxzzy_egress" in filters(lan)
     program = filters(lan)
     proxy.start()
-    assert not entries(lan), "of hosts that the new daemon does not know"
+    assert_there(proxy)
     assert filters(lan).count("handle 0x707a") == 1 and filters(lan) != program, "the old program is still there"
-    proxy.add(lan.host)
-    proxy.put_to_sleep(lan.host)
     proxy.stop(signal.SIGKILL)
     proxy.detach_killed()
     assert_gone()
@@ -240,12 +242,12 @@ def a_clsact_with_filters_of_others_survives(lan):
     lan.gateway_ns.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
 
     lan.gateway_ns.run("tc", "qdisc", "add", "dev", "lan0", "clsact")
-    proxy = sleeper(lan)
+    proxy.start()
     proxy.stop()
     assert has_clsact(lan), "a clsact that proxzzy did not make, without a filter in it"
     lan.gateway_ns.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
 
-    proxy = sleeper(lan)
+    proxy.start()
     lan.gateway_ns.run(*tc, "egress", "prio", "7", *matches_nothing)
     proxy.stop()
     assert has_clsact(lan) and "pref 7 bpf" in filters(lan), "proxzzy made it, and somebody else uses it now"
