@@ -384,7 +384,7 @@ TEST(CtlCommand, WrongQuestionsAreNamed) {
               "--vlan \"5000\": must be a VLAN id from 1 to 4094, as in 20, or two, as in 100.20");
     EXPECT_TRUE(
         refusal({"explain", "--arp", "a", "b", "--from-mac", "me"}).starts_with("--from-mac \"me\" is not a MAC"));
-    EXPECT_EQ(refusal({"explain", "--egress"}).substr(0, 41), "--egress: is not an option of `explain`, ");
+    EXPECT_EQ(refusal({"explain", "--bridge"}).substr(0, 41), "--bridge: is not an option of `explain`, ");
 }
 
 TEST(CtlCommand, WakeRulesReadAsTheyAreWritten) {
