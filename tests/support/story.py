@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it; it sleeps again and wakes by
+"""What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it, from its own network, from
+the other side of the gateway, from the gateway itself, and while the daemon is killed; it sleeps again and wakes by
 itself.  Narrated, with timings."""
 
 import argparse
+import concurrent.futures
 import signal
 import sys
 import time
@@ -56,11 +58,14 @@ def asks(story, lan, proxy):
                 "and all the while the host slept: its link is down, nobody woke it")
 
 
-def connects(story, lan, proxy, address, port):
+def connects(story, lan, proxy, address, port, node=None, who="the client", meanwhile=lambda: None):
     """One connect() to the sleeping host wakes it and completes."""
-    client, host = lan.client, lan.host
-    story.say(f"the client connects to {address} port {port}, with one connect()")
-    connection = client.connect(address, port)
+    client, host = node or lan.client, lan.host
+    story.say(f"{who} connects to {address} port {port}, with one connect()")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        connecting = pool.submit(client.connect, address, port)
+        meanwhile()
+        connection = connecting.result()
     started, connected = connection.started, connection.connected
     up = host.wait_up(since=started)
     magic = host.magic(started)[0]
@@ -82,6 +87,23 @@ def keeps(story, lan):
     story.check(True, f"the host has {', '.join(host.own_addresses)}, all past duplicate address detection")
     done = host.run("arping", "-D", "-c", "2", "-w", "3", "-I", "eth0", host.ip4, check=False)
     story.check(done.returncode == 0, f"arping -D {host.ip4} on the host: nobody else answers for it", done.stdout)
+
+
+def is_killed(story, lan, proxy, address, port):
+    """The daemon is gone for 2 s: the kernel answers, and what came in that time is acted on."""
+    story.say("proxzzyd is killed, with kill -9")
+    proxy.stop(signal.SIGKILL)
+    lan.client.flush_neighbours()
+    done = lan.client.run("arping", "-c", "1", "-w", "2", "-I", "eth0", lan.host.ip4, check=False)
+    story.check(done.returncode == 0, "the kernel goes on answering for the host", done.stdout)
+
+    def start_again():
+        time.sleep(2)
+        story.check(not lan.host.awake, "nobody wakes the host in these 2 s")
+        proxy.start()
+        story.say("proxzzyd is started again, and finds the host in its state file and the packet in the kernel's ring")
+
+    connects(story, lan, proxy, address, port, meanwhile=start_again)
 
 
 def resumes(story, lan, proxy, wire):
@@ -138,6 +160,14 @@ def tell(story, lan, proxy):
     story.check(not objections, f"tshark finds nothing wrong in the {len(wire.seen)} frames that the gateway sent",
                 "\n".join(objections))
 
+    sleeps(story, lan, proxy)
+    connects(story, lan, proxy, lan.host.ip4, 443, lan.outside, f"{lan.outside.ip4}, behind the gateway's other interface,")
+    sleeps(story, lan, proxy)
+    connects(story, lan, proxy, lan.host.ip6, 22, lan.gateway, "a program on the gateway")
+    sleeps(story, lan, proxy)
+    is_killed(story, lan, proxy, lan.host.ip4, 80)
+    keeps(story, lan)
+
 
 def how_to_play(lan, proxy):
     ctl = f"{program('proxzzyctl').relative_to(REPOSITORY)} --control {proxy.control}"
@@ -166,7 +196,7 @@ def main():
             Lan(NAME).remove()
             return 0
         story = Story()
-        with Lan(NAME, resume=RESUME, keep=args.keep) as lan:
+        with Lan(NAME, resume=RESUME, outside=True, keep=args.keep) as lan:
             proxy = Proxy(lan)
             tell(story, lan, proxy)
             if args.keep:
