@@ -195,6 +195,7 @@ enum pz_host_status_attr {
 	PZ_A_HOST_STATUS_HELD_PACKETS,         /* u32, 1: waiting for it */
 	PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, /* u64, 1: from trigger to first sign of life; 0 = never woken */
 	PZ_A_HOST_STATUS_REFUSED,              /* u64, 1: triggers that its wake policy refused */
+	PZ_A_HOST_STATUS_FILE,                 /* string, 0-1: path of the file that configures it */
 };
 
 /* Which events are wanted. */

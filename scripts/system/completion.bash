@@ -3,7 +3,7 @@
 # Completion of proxzzyctl and proxzzyd.  Commands and options are read from --help, so that they are those of the
 # installed programs.
 
-# The lines of `PROGRAM [WORD...] --help` that list commands: "host add NAME".
+# The lines of `PROGRAM [WORD...] --help` that list commands: "host add NAME", "apply FILE".
 _proxzzy_commands() {
     "$@" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z][^ ]*\( [^ ][^ ]*\)*\)  .*/\1/p'
 }
@@ -34,7 +34,7 @@ _proxzzy() {
     local program=$1 cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local -A takes_value=()
     local -a control=() words=() reply=()
-    local i word option value command rest found='' takes_name=''
+    local i word option value command rest found='' takes=''
     COMPREPLY=()
 
     # the words of the command, without options and their values; which options take one depends on the command
@@ -71,19 +71,24 @@ _proxzzy() {
     else
         while read -r command; do
             rest=${command%%" NAME"*}
+            rest=${rest%%" FILE"*}
             if [[ "${words[*]}" == "$rest" ]]; then
                 found=$rest
-                [[ $command == "$rest" ]] || takes_name=1
+                takes=${command#"$rest"}
             elif [[ ${#words[@]} == 0 || $rest == "${words[*]} "* ]]; then
                 rest=${rest#"${words[*]}"}
                 read -r word _ <<<"$rest"
                 reply+=("$word")
             fi
         done < <(_proxzzy_commands "$program")
-        if [[ -n $takes_name && $found != "host add" ]]; then
-            mapfile -t reply < <(_proxzzy_hosts "$program" "${control[@]}")
+        if [[ $takes == " FILE" ]]; then
+            mapfile -t reply < <(compgen -f -- "$cur")
+        else
+            if [[ $takes == " NAME" && $found != "host add" ]]; then
+                mapfile -t reply < <(_proxzzy_hosts "$program" "${control[@]}")
+            fi
+            mapfile -t reply < <(compgen -W "${reply[*]}" -- "$cur" | sort -u)
         fi
-        mapfile -t reply < <(compgen -W "${reply[*]}" -- "$cur" | sort -u)
     fi
     COMPREPLY=("${reply[@]}")
     if [[ ${#reply[@]} == 1 && ${reply[0]} == */ ]]; then

@@ -25,7 +25,7 @@ _proxzzy_specs() {
 }
 
 _proxzzy() {
-    local program=$words[1] line rest
+    local program=$words[1] line rest other=
     local -a typed control specs commands found
     local -i i
     typed=()
@@ -45,12 +45,14 @@ _proxzzy() {
         rest=${line%%  *}
         if [[ "$typed" == "${rest% NAME}" && $rest == *NAME && "$typed" != "host add" ]]; then
             found=(${(f)"$($program $control hosts --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d '"' -f 4)"})
+        elif [[ "$typed" == "${rest% FILE}" && $rest == *FILE ]]; then
+            other=_files
         elif [[ -z "$typed" || $rest == "$typed "* ]]; then
             rest=${${rest#"$typed"}# }
             [[ $rest == NAME ]] || found+=(${rest%% *})
         fi
     done
-    _arguments -S $specs "*:word:(${(u)found})"
+    _arguments -S $specs "*:word:${other:-(${(u)found})}"
 }
 
 _proxzzy "$@"

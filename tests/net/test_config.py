@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration by files: what proxzzyd reads, what it says to what is wrong, and what a reload changes."""
 
+import json
 import os
 import signal
 
@@ -186,6 +187,60 @@ def a_sleeping_host_follows_its_file_when_it_is_awake(lan):
     wait_until("the file applies", lambda: proxy.ctl("host", "show", "sleeper")["config"]["echo"] == "ignore", 15)
 
 
+@test()
+def a_site_moves_to_another_gateway(lan):
+    """What one daemon exports, hosts of files too, another one has after it was applied; who sleeps is refused by name."""
+    files = Files(lan)
+    files.write_host("printer", lan.host, "auto = yes", "echo = ignore")
+    old = files.proxy()
+    old.ctl("host", "add", "desk", "--mac", "00:00:5e:00:53:77", "--ip", "192.0.2.77", "--wake", "tcp/22",
+            "--wake", "udp/any", "--identity", "proxy", "--magic-port", "40000")
+    password = lan.folder / "password"
+    password.write_text("01:23:45:67:89:ab\n")
+    old.ctl("host", "add", "nas", "--mac", "00:00:5e:00:53:78", "--ip", "192.0.2.78", "--ip", "2001:db8::78",
+            "--secureon-file", password, "--allow-from", "192.0.2.0/24", "--deny-from", "2001:db8::/64",
+            "--wakes-per-hour", "7", "--wakes-per-source", "0", "--min-wake-interval", "5", "--quiet", "23:00-07:00")
+    exported = old.run_ctl("export", json_output=False)
+    assert exported.returncode == 0 and "other side for: nas\n" in exported.stderr, exported
+    assert f"[printer]\n# configured by the file {files.host('printer')}\n" in exported.stdout, exported.stdout
+    assert "01:23:45" not in exported.stdout, exported.stdout
+    configs = [host["config"] for host in old.ctl("hosts")]
+    assert [host["config"] for host in old.ctl("export")] == configs
+    site = lan.folder / "site.conf"
+    site.write_text(exported.stdout)
+    ctl = f"{program('proxzzyctl')} --control {old.control}"
+    piped = run(["sh", "-c", f"{ctl} export | {ctl} apply -"])
+    assert piped.stdout == "0 added, 0 changed, 3 unchanged\n", piped
+    old.stop()
+
+    new = lan.proxy(name="second")
+    assert new.ctl("hosts") == []
+    # the operator gives the password to the new gateway
+    site.write_text(exported.stdout.replace("[nas]\n", "[nas]\nsecureon-file = password\n"))
+    done = new.run_ctl("apply", site, json_output=False)
+    assert (done.returncode, done.stdout) == (0, "3 added, 0 changed, 0 unchanged\n"), done
+    assert [host["config"] for host in new.ctl("hosts")] == configs
+    again = new.run_ctl("export", json_output=False)
+    assert words(again.stdout) == words(exported.stdout)
+
+    new.ctl("host", "sleep", "desk")
+    site.write_text(again.stdout.replace("magic-port = 9\n", "magic-port = 19\n").replace("40000", "40001"))
+    done = new.run_ctl("apply", site, json_output=False)
+    assert (done.returncode, done.stdout) == (1, "0 added, 2 changed, 0 unchanged\n"), done
+    assert "1 refused\ndesk: " in done.stderr, done.stderr
+    ports = {host["config"]["name"]: host["config"]["magic_port"] for host in new.ctl("hosts")}
+    assert ports == {"desk": 40000, "nas": 19, "printer": 19}, ports
+    site.write_text(again.stdout + "sometimes = yes\n")
+    done = new.run_ctl("apply", site)
+    assert done.returncode == 1 and "section [printer]: key" in json.loads(done.stderr)["error"], done
+    assert {host["config"]["name"]: host["config"]["magic_port"] for host in new.ctl("hosts")} == ports
+
+
+def words(text):
+    """Without the comments, which say from which file of which gateway a host is."""
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 @test("bash")
 def completion_knows_the_daemons_hosts(lan):
     proxy = lan.proxy()
@@ -201,5 +256,8 @@ def completion_knows_the_daemons_hosts(lan):
     assert complete("proxzzyctl", *control, "host", "sleep", "") == ["desk", "nas"]
     assert complete("proxzzyctl", *control, "host", "show", "n") == ["nas"]
     assert complete("proxzzyctl", *control, "host", "add", "") == [], "a new host's name is not known"
+    assert complete("proxzzyctl", *control, "ex") == ["explain", "export"]
+    (lan.folder / "site.conf").touch()
+    assert complete("proxzzyctl", *control, "apply", f"{lan.folder}/si") == [f"{lan.folder}/site.conf"]
     proxy.stop()
     assert complete("proxzzyctl", *control, "host", "sleep", "") == []

@@ -217,7 +217,7 @@ TEST(CtlCommand, HelpIsAboutTheCommand) {
 TEST(CtlCommand, UnknownCommandsAreToldTheKnownOnes) {
     const std::string known =
         "must be one of host add, host sleep, host wake, host release, host remove, host show, hosts, "
-        "status, capabilities, stats, explain, detach, events, why, policy test";
+        "status, capabilities, stats, explain, detach, events, why, policy test, apply, export";
     EXPECT_EQ(refusal({}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"--json"}), "command: is missing, " + known);
     EXPECT_EQ(refusal({"dance"}), "command \"dance\": " + known);
@@ -228,6 +228,12 @@ TEST(CtlCommand, UnknownCommandsAreToldTheKnownOnes) {
 TEST(CtlCommand, NamesAndExtraArguments) {
     EXPECT_EQ(refusal({"host", "sleep"}), "NAME: is missing, must be a host's name, as in `proxzzyctl host sleep nas`");
     EXPECT_EQ(refusal({"host", "sleep", "a", "b"}), "argument \"b\": must not be there, `host sleep` takes one NAME");
+    EXPECT_EQ(refusal({"apply"}),
+              "FILE: is missing, must be a file as `proxzzyctl export` writes it, or - for standard input");
+    EXPECT_EQ(refusal({"apply", "a", "b"}), "argument \"b\": must not be there, `apply` takes one FILE");
+    EXPECT_EQ(parse({"apply", "-"})->file, "-");
+    EXPECT_EQ(parse({"apply", "site.conf"})->file, "site.conf");
+    EXPECT_EQ(parse({"export", "--json"})->verb, Verb::export_hosts);
     EXPECT_EQ(refusal({"hosts", "nas"}), "argument \"nas\": must not be there, `hosts` takes none");
     EXPECT_EQ(refusal({"host", "add", "a b", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7"}),
               "name 'a b': must be 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit");

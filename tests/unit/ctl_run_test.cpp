@@ -57,7 +57,9 @@ protected:
     Result<std::string> ctl(std::vector<const char*> arguments) {
         arguments.push_back("--control");
         arguments.push_back(path.c_str());
-        return run(PZ_TRY(parse(arguments)), [this](std::string_view line) { printed += line; });
+        return run(
+            PZ_TRY(parse(arguments)), [this](std::string_view line) { printed += line; },
+            [this](std::string_view line) { (warned += line) += "\n"; });
     }
     std::string text(const std::vector<const char*>& arguments) {
         auto output = ctl(arguments);
@@ -76,6 +78,7 @@ protected:
     test::FakeService service;
     std::string path;
     std::string printed; // line by line
+    std::string warned;  // likewise
 
 private:
     std::string folder_ = "/tmp/proxzzy-ctl-XXXXXX";
@@ -113,7 +116,7 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
             "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
             "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": []},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
-        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0})");
+        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null})");
     EXPECT_EQ(json_of({"host", "show", "nas"}), expected);
     EXPECT_EQ(json_of({"hosts"}), json::array{expected});
     EXPECT_EQ(json_of({"status"}), json::parse(R"({
@@ -333,6 +336,131 @@ TEST_F(CtlRun, APolicyTestDecidesRecordedPacketsAnew) {
           "  from 192.0.2.11\n  then  not woken: a sentence\n  now   not woken: its port does not wake the host\n",
           "4 packets: 3 woke it, 2 would"})
         EXPECT_NE(shown.find(part), std::string::npos) << part << "is not in\n" << shown;
+}
+
+// ---- export and apply ----
+
+class CtlSite : public CtlRun {
+protected:
+    std::string write(const std::string& text) {
+        const std::string file = path + ".conf";
+        std::ofstream(file) << text;
+        return file;
+    }
+    Result<std::string> apply(const std::string& text) { return ctl({"apply", write(text).c_str()}); }
+    std::string refusal(const std::string& text) {
+        const auto output = apply(text);
+        return output ? "done" : output.error().message;
+    }
+};
+
+TEST_F(CtlSite, AllHostsAreExported) {
+    add_nas();
+    service.hosts["tv"].config = test::some_host(1);
+    service.hosts["tv"].config.name = "tv";
+    service.hosts["tv"].config.magic.secureon = {{0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6}};
+    service.hosts["tv"].config.addresses[0].valid_for = std::chrono::seconds(3600);
+    service.hosts["tv"].file = "/etc/proxzzy/hosts.d/tv.conf";
+    EXPECT_EQ(text({"export"}) + "\n", R"(# all hosts, for `proxzzyctl apply`
+
+[nas]
+mac = 00:00:5e:00:53:01
+ip = 192.0.2.7
+temporary-ip = 2001:db8::7
+wake = tcp/22
+vlan = 20
+auto = no
+echo = ignore
+magic-port = 9
+wakes-per-hour = 60
+wakes-per-source = 30
+min-wake-interval = 0
+
+[tv]
+# configured by the file /etc/proxzzy/hosts.d/tv.conf
+# its SecureOn password is not here: set secureon-file = FILE on the other side
+# 10.0.0.1 was valid for 3600 s from when it was set; here it has no end
+mac = 00:00:5e:00:00:01
+ip = 10.0.0.1
+ip = 2001:db8::100:1
+auto = no
+echo = answer
+magic-port = 9
+wakes-per-hour = 60
+wakes-per-source = 30
+min-wake-interval = 0
+)");
+    EXPECT_EQ(warned, "SecureOn passwords are not exported, set secureon-file on the other side for: tv\n"
+                      "the ends of addresses are not exported, addresses that have one are of: tv\n");
+    EXPECT_EQ(json_of({"export"}), json_of({"hosts"}));
+    EXPECT_EQ(json_of({"export"}).at(1).at("file"), "/etc/proxzzy/hosts.d/tv.conf");
+    EXPECT_NE(text({"host", "show", "tv"}).find("file       /etc/proxzzy/hosts.d/tv.conf\n"), std::string::npos);
+}
+
+TEST_F(CtlSite, WhatIsExportedIsApplied) {
+    add_nas();
+    for (unsigned i = 0; i < 20; ++i)
+        service.hosts["host" + std::to_string(i)].config = test::some_host(i);
+    const std::string exported = text({"export"});
+    const auto before = json_of({"hosts"});
+    EXPECT_EQ(apply(exported), "0 added, 0 changed, 21 unchanged");
+    service.hosts.clear();
+    EXPECT_EQ(apply(exported), "21 added, 0 changed, 0 unchanged");
+    EXPECT_EQ(json_of({"hosts"}), before);
+    service.hosts.erase("nas");
+    service.hosts["host3"].config.echo = EchoMode::wake;
+    service.hosts["other"].config = test::some_host(99);
+    EXPECT_EQ(json_of({"apply", write(exported).c_str()}),
+              (json::value{{"added", 1}, {"changed", 1}, {"unchanged", 19}, {"refused", json::array()}}));
+    EXPECT_TRUE(service.hosts.contains("other")) << "nothing is removed";
+}
+
+TEST_F(CtlSite, APasswordStaysUnlessTheFileHasAnother) {
+    const SecureOn old{{0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6}};
+    service.hosts["host1"].config = test::some_host(1);
+    service.hosts["host1"].config.magic.secureon = *old;
+    const std::string exported = text({"export"});
+    EXPECT_EQ(apply(exported), "0 added, 0 changed, 1 unchanged");
+    EXPECT_EQ(apply(exported + "\nquiet = 23:00-07:00\n"), "0 added, 1 changed, 0 unchanged");
+    EXPECT_EQ(service.hosts["host1"].config.magic.secureon, old);
+    std::ofstream(path + ".password") << "01:23:45:67:89:ab\n"; // next to the file that names it
+    const auto name = std::filesystem::path(path).filename().string() + ".password";
+    EXPECT_EQ(apply(exported + "\nquiet = 23:00-07:00\nsecureon-file = " + name), "0 added, 1 changed, 0 unchanged");
+    EXPECT_EQ(service.hosts["host1"].config.magic.secureon, (SecureOn{{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}));
+}
+
+TEST_F(CtlSite, AFileWithAnythingWrongChangesNothing) {
+    const std::string nas = "[nas]\nmac = 00:00:5e:00:53:01\nip = 192.0.2.7\n";
+    const std::string file = path + ".conf";
+    EXPECT_EQ(refusal(nas + "[tv]\nmac = 00:00:5e:00:53:02\nip = 192.0.2.300\n")
+                  .find(file + ": section [tv]: ip \"192.0.2.300\""),
+              0U);
+    EXPECT_EQ(refusal(nas + "[tv]\nmac = 00:00:5e:00:53:01\nip = 192.0.2.8\n"),
+              file + ": section [tv]: mac 00:00:5e:00:53:01: belongs to host 'nas' on the same network, must be this "
+                     "host's own");
+    EXPECT_EQ(refusal(nas + "[tv]\nmac = 00:00:5e:00:53:01\nip = 192.0.2.7\nvlan = 7\n"), "done") << "another network";
+    service.hosts.clear();
+    EXPECT_EQ(ctl({"apply", "/nonexistent"}).error().message, "/nonexistent: there is no such file");
+    EXPECT_EQ(refusal(nas + nas), file + ": section [nas]: is there twice, must be there once");
+    EXPECT_TRUE(service.hosts.empty());
+    stop();
+    EXPECT_EQ(refusal("[nas]\n"), file + ": section [nas]: mac: 0 given, a host has 1 to 8") << "no daemon is asked";
+}
+
+TEST_F(CtlSite, OneThatIsRefusedDoesNotKeepTheOthers) {
+    for (unsigned i = 1; i <= 3; ++i)
+        service.hosts["host" + std::to_string(i)].config = test::some_host(i);
+    std::string changed = text({"export"});
+    for (std::size_t at = 0; (at = changed.find("echo = answer", at)) != std::string::npos;)
+        changed.replace(at, 13, "echo = wake");
+    service.hosts["host2"].state = HostState::asleep;
+    EXPECT_EQ(refusal(changed), "1 refused\nhost2: host \"host2\" is not awake");
+    EXPECT_EQ(printed, "0 added, 2 changed, 0 unchanged\n");
+    EXPECT_EQ(service.hosts["host3"].config.echo, EchoMode::wake);
+    printed.clear();
+    EXPECT_FALSE(ctl({"apply", (path + ".conf").c_str(), "--json"}));
+    EXPECT_EQ(json::parse(printed), json::parse(R"({"added": 0, "changed": 0, "unchanged": 2,
+        "refused": [{"host": "host2", "error": "host \"host2\" is not awake"}]})"));
 }
 
 // ---- explain ----

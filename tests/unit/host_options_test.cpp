@@ -4,9 +4,13 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
+
+#include <boost/program_options.hpp>
 #include <gtest/gtest.h>
 
 #include "../support/folder.h"
+#include "control/schema.h"
 
 namespace pz {
 namespace {
@@ -24,13 +28,14 @@ std::string refusal(const std::string& text, const std::string& path = "/etc/pro
 TEST(HostFile, HasEverythingThatTheCommandLineHas) {
     const test::Folder folder;
     (void)folder.write("password", "01:23:45:67:89:ab\n");
-    const auto config = parse_host_file(folder.path() + "/nas.conf",
-                                        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
-                                        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
-                                        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
-                                        "auto = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
-                                        "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
-                                        "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
+    const auto config =
+        parse_host_file(folder.path() + "/nas.conf",
+                        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
+                        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
+                        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
+                        "auto = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
+                        "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
+                        "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
     ASSERT_TRUE(config) << config.error().message;
     HostConfig expected;
     expected.name = "nas";
@@ -93,6 +98,117 @@ TEST(HostFile, APasswordThatIsWrongIsNotShown) {
     EXPECT_EQ(said, "secureon-file \"" + folder.path() +
                         "/password\": must hold six pairs of hexadecimal digits, as in 01:23:45:67:89:ab, and nothing "
                         "else");
+}
+
+/// A configuration in which no field has its default.
+HostConfig everything() {
+    HostConfig config;
+    config.name = "nas";
+    config.macs = {{{0, 0, 0x5e, 0, 0x53, 1}}, {{0, 0, 0x5e, 0, 0x53, 2}}};
+    config.addresses = {{.ip = *IpAddress::parse("192.0.2.7")},
+                        {.ip = *IpAddress::parse("2001:db8::7")},
+                        {.ip = *IpAddress::parse("2001:db8::8"), .temporary = true}};
+    config.wake = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 0}};
+    config.interface = "lan0";
+    config.vlan = {100, 20};
+    config.echo = EchoMode::ignore;
+    config.identity = Identity::host;
+    config.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
+    config.agentless = true;
+    config.policy = {.allow_from = {*Network::parse("192.0.2.0/24"), *Network::parse("2001:db8::/32")},
+                     .deny_from = {*Network::parse("192.0.2.9")},
+                     .wakes_per_hour = 0,
+                     .wakes_per_source = 4,
+                     .min_wake_interval = std::chrono::seconds(90),
+                     .quiet = {{.from = 23 * 60 + 5, .to = 7 * 60}, {.from = 0, .to = 1}}};
+    return config;
+}
+
+std::string section_of(const HostConfig& config, const std::string& more = "") {
+    std::string text = "[" + config.name + "]\n";
+    for (const auto& [key, value] : words_of(config))
+        text += key + " = " + value + "\n";
+    return text + more;
+}
+
+/// Every attribute of a host in the control protocol is looked at.
+void expect_no_defaults(const HostConfig& config) {
+    const HostConfig defaults;
+    control::for_each_field<HostConfig>([&](const auto& field, unsigned) {
+        EXPECT_FALSE(std::invoke(field.member, config) == std::invoke(field.member, defaults))
+            << field.name << " has its default: give everything() a value of it, so that it is looked for";
+    });
+}
+
+TEST(HostWords, NoFieldIsForgotten) {
+    HostConfig config = everything();
+    expect_no_defaults(config);
+    const auto words = words_of(config);
+    const auto options = host_options("");
+    for (const auto& option : options.options())
+        EXPECT_TRUE(option->long_name() == "secureon-file" ||
+                    std::ranges::any_of(words, [&](const auto& word) { return word.first == option->long_name(); }))
+            << option->long_name();
+    const test::Folder folder;
+    (void)folder.write("password", "01:23:45:67:89:ab\n");
+    const auto read = parse_hosts("site.conf", section_of(config, "secureon-file = password\n"), folder.path());
+    ASSERT_TRUE(read) << read.error().message;
+    ASSERT_EQ(read->size(), 1U);
+    EXPECT_EQ((*read)[0], config);
+}
+
+TEST(HostWords, ThePasswordIsNotThere) {
+    const HostConfig config = everything();
+    EXPECT_EQ(section_of(config).find("01:23:45"), std::string::npos);
+    HostConfig without = config;
+    without.magic.secureon.reset();
+    EXPECT_EQ(words_of(config), words_of(without));
+}
+
+TEST(HostWords, DefaultsComeBackToo) {
+    HostConfig config;
+    config.name = "nas";
+    config.macs = {{{0, 0, 0x5e, 0, 0x53, 1}}};
+    config.addresses = {{.ip = *IpAddress::parse("192.0.2.7")}};
+    EXPECT_EQ(parse_hosts("-", section_of(config), "")->at(0), config);
+    config.vlan = {20, 0};
+    config.identity = Identity::proxy;
+    EXPECT_EQ(parse_hosts("-", section_of(config), "")->at(0), config);
+}
+
+std::string site_refusal(const std::string& text) {
+    const auto hosts = parse_hosts("site.conf", text, "");
+    return hosts ? "accepted" : hosts.error().message;
+}
+
+TEST(HostSections, EachIsAHost) {
+    const auto hosts = parse_hosts("site.conf",
+                                   "# a site\n\n [nas] # the first\r\nmac = 00:00:5e:00:53:01\r\nip = 192.0.2.7\r\n"
+                                   "[desk.upstairs]\nmac = 00:00:5e:00:53:02\nip = 192.0.2.8 # wired",
+                                   "");
+    ASSERT_TRUE(hosts) << hosts.error().message;
+    ASSERT_EQ(hosts->size(), 2U);
+    EXPECT_EQ((*hosts)[0].name, "nas");
+    EXPECT_EQ((*hosts)[1].name, "desk.upstairs");
+    EXPECT_EQ((*hosts)[1].addresses[0].ip, *IpAddress::parse("192.0.2.8"));
+    EXPECT_TRUE(parse_hosts("site.conf", "# nobody\n", "")->empty());
+}
+
+TEST(HostSections, ARefusalNamesFileSectionKeyValueAndWhatWouldBeRight) {
+    const std::string nas = std::string("[nas]\n") + least;
+    EXPECT_EQ(site_refusal(least),
+              "site.conf: line \"mac = 00:00:5e:00:53:01\": must be in a section, below a line [NAME]");
+    EXPECT_EQ(site_refusal(nas + "[nas]\n"), "site.conf: section [nas]: is there twice, must be there once");
+    EXPECT_EQ(site_refusal(nas + "[desk]\n"), "site.conf: section [desk]: mac: 0 given, a host has 1 to 8");
+    EXPECT_EQ(site_refusal(nas + "auto = maybe\n"), "site.conf: section [nas]: auto \"maybe\": must be one of no, yes");
+    EXPECT_TRUE(site_refusal(nas + "ecko = wake\n")
+                    .starts_with("site.conf: section [nas]: key \"ecko\": is unknown, must be one of mac, ip, "));
+    EXPECT_EQ(site_refusal(nas + "[desk\n"), "site.conf: section [nas]: line \"[desk\": must be KEY = VALUE");
+    EXPECT_EQ(site_refusal(nas + "echo = wake\necho = wake\n"),
+              "site.conf: section [nas]: option 'echo' cannot be specified more than once");
+    EXPECT_EQ(site_refusal("[my desk]\n" + std::string(least)),
+              "site.conf: section [my desk]: name 'my desk': must be 1 to 63 letters, digits, '.', '_' or '-', the "
+              "first a letter or digit");
 }
 
 } // namespace

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <set>
 #include <sstream>
 
 #include <boost/program_options.hpp>
@@ -18,24 +20,58 @@ namespace pz {
 namespace po = boost::program_options;
 
 Result<std::string> read_file(const std::string& path) {
-    constexpr std::size_t largest = 1U << 20;
-    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const Fd file = PZ_TRY(open_file(path));
+    return read_all(file.get(), path, 1U << 20);
+}
+
+Result<Fd> open_file(const std::string& path) {
+    Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file)
         return errno == ENOENT ? fail(Errc::not_found, path + ": there is no such file") : fail_errno(path, errno);
+    return file;
+}
+
+Result<std::string> read_all(int fd, const std::string& name, std::size_t largest) {
     std::string text;
     std::array<char, 16'384> part{};
     for (;;) {
-        const auto size = ::read(file.get(), part.data(), part.size());
+        const auto size = ::read(fd, part.data(), part.size());
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0)
-            return fail_errno(path, errno);
+            return fail_errno(name, errno);
         if (size == 0)
             return text;
         text.append(part.data(), static_cast<std::size_t>(size));
         if (text.size() > largest)
-            return fail(Errc::limit, fmt::format("{}: is longer than {} bytes", path, largest));
+            return fail(Errc::limit, fmt::format("{}: is longer than {} bytes", name, largest));
     }
+}
+
+Result<std::vector<IniSection>> split_ini(const std::string& path, const std::string& text) {
+    std::vector<IniSection> sections;
+    std::set<std::string> names;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        line.resize(std::min(line.find('#'), line.size()));
+        constexpr const char* blank = " \t\r";
+        line.erase(0, line.find_first_not_of(blank));
+        line.resize(line.find_last_not_of(blank) + 1);
+        if (line.empty())
+            continue;
+        if (line.front() == '[' && line.back() == ']') {
+            sections.push_back({.name = line.substr(1, line.size() - 2), .text = {}});
+            if (!names.insert(sections.back().name).second)
+                return fail(Errc::invalid,
+                            fmt::format("{}: section {}: is there twice, must be there once", path, line));
+        } else if (sections.empty()) {
+            return fail(Errc::invalid,
+                        fmt::format("{}: line {:?}: must be in a section, below a line [NAME]", path, line));
+        } else {
+            sections.back().text += line + "\n";
+        }
+    }
+    return sections;
 }
 
 Result<po::basic_parsed_options<char>> parse_ini(const std::string& path, const std::string& text,

@@ -222,6 +222,7 @@ struct Schema<HostStatus> {
         Field{PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, "last-wake-latency-us", required,
               &HostStatus::last_wake_latency_us},
         Field{PZ_A_HOST_STATUS_REFUSED, "refused", required, &HostStatus::refused},
+        Field{PZ_A_HOST_STATUS_FILE, "file", optional, &HostStatus::file},
     };
 };
 

@@ -26,26 +26,33 @@ namespace {
 struct Form {
     const char* words; // as typed
     Verb verb;
-    bool takes_name;
+    const char* argument; // what follows the words; nullptr: nothing
     const char* what;
 };
 constexpr std::array forms{
-    Form{"host add", Verb::host_add, true, "register a host"},
-    Form{"host sleep", Verb::host_sleep, true, "the host goes to sleep: the proxy takes over"},
-    Form{"host wake", Verb::host_wake, true, "wake the host"},
-    Form{"host release", Verb::host_release, true, "the host is awake: the proxy lets go"},
-    Form{"host remove", Verb::host_remove, true, "forget the host"},
-    Form{"host show", Verb::host_show, true, "all about one host"},
-    Form{"hosts", Verb::hosts, false, "all hosts and their states"},
-    Form{"status", Verb::status, false, "the daemon and its interfaces"},
-    Form{"capabilities", Verb::capabilities, false, "what this proxy can do"},
-    Form{"stats", Verb::stats, false, "frames counted by reason"},
-    Form{"explain", Verb::explain, false, "what would happen to a frame that comes in, and why"},
-    Form{"detach", Verb::detach, false, "take proxzzy off every interface and stop the daemon"},
-    Form{"events", Verb::events, false, "what happened lately, and what happens"},
-    Form{"why", Verb::why, true, "what woke the host lately, and what did not"},
-    Form{"policy test", Verb::policy_test, true, "what of that a changed wake policy would let wake it"},
+    Form{"host add", Verb::host_add, "NAME", "register a host"},
+    Form{"host sleep", Verb::host_sleep, "NAME", "the host goes to sleep: the proxy takes over"},
+    Form{"host wake", Verb::host_wake, "NAME", "wake the host"},
+    Form{"host release", Verb::host_release, "NAME", "the host is awake: the proxy lets go"},
+    Form{"host remove", Verb::host_remove, "NAME", "forget the host"},
+    Form{"host show", Verb::host_show, "NAME", "all about one host"},
+    Form{"hosts", Verb::hosts, nullptr, "all hosts and their states"},
+    Form{"status", Verb::status, nullptr, "the daemon and its interfaces"},
+    Form{"capabilities", Verb::capabilities, nullptr, "what this proxy can do"},
+    Form{"stats", Verb::stats, nullptr, "frames counted by reason"},
+    Form{"explain", Verb::explain, nullptr, "what would happen to a frame that comes in, and why"},
+    Form{"detach", Verb::detach, nullptr, "take proxzzy off every interface and stop the daemon"},
+    Form{"events", Verb::events, nullptr, "what happened lately, and what happens"},
+    Form{"why", Verb::why, "NAME", "what woke the host lately, and what did not"},
+    Form{"policy test", Verb::policy_test, "NAME", "what of that a changed wake policy would let wake it"},
+    Form{"apply", Verb::apply, "FILE", "set the hosts of a file that export wrote; - is standard input"},
+    Form{"export", Verb::export_hosts, nullptr, "all hosts as a file for apply, here or at another gateway"},
 };
+
+/// " NAME"
+std::string argument_of(const Form& form) {
+    return form.argument == nullptr ? "" : fmt::format(" {}", form.argument);
+}
 
 std::string all_words() {
     std::string words;
@@ -97,15 +104,13 @@ po::options_description options_of(Verb verb) {
 std::string help_text(const Form* form) {
     std::ostringstream out;
     if (form != nullptr) {
-        out << "usage: proxzzyctl " << form->words << (form->takes_name ? " NAME" : "") << " [options]\n  "
-            << form->what << "\n";
+        out << "usage: proxzzyctl " << form->words << argument_of(*form) << " [options]\n  " << form->what << "\n";
         if (const auto options = options_of(form->verb); !options.options().empty())
             out << "\n" << options;
     } else {
         out << "usage: proxzzyctl COMMAND [options]\n\nCommands:\n";
         for (const Form& each : forms)
-            out << fmt::format("  {:<18} {}\n", fmt::format("{}{}", each.words, each.takes_name ? " NAME" : ""),
-                               each.what);
+            out << fmt::format("  {:<18} {}\n", each.words + argument_of(each), each.what);
         out << "\n`proxzzyctl COMMAND --help` lists the options of a command.\n";
     }
     out << "\n" << common_options() << "\nExit status: 0 done, 1 refused or failed, 2 bad usage.\n";
@@ -195,14 +200,19 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
     words = values["word"].as<std::vector<std::string>>();
     const auto given =
         static_cast<std::size_t>(std::ranges::count(form->words, form->words + std::strlen(form->words), ' ')) + 1;
-    const std::size_t expected = given + (form->takes_name ? 1 : 0);
+    const std::size_t expected = given + (form->argument == nullptr ? 0 : 1);
+    if (words.size() < expected && form->verb == Verb::apply)
+        return fail(Errc::invalid,
+                    "FILE: is missing, must be a file as `proxzzyctl export` writes it, or - for standard input",
+                    "file");
     if (words.size() < expected)
         return fail(Errc::invalid,
                     fmt::format("NAME: is missing, must be a host's name, as in `proxzzyctl {} nas`", form->words),
                     "name");
     if (words.size() > expected)
-        return fail(Errc::invalid, fmt::format("argument {:?}: must not be there, `{}` takes {}", words[expected],
-                                               form->words, form->takes_name ? "one NAME" : "none"));
+        return fail(Errc::invalid,
+                    fmt::format("argument {:?}: must not be there, `{}` takes {}", words[expected], form->words,
+                                form->argument == nullptr ? "none" : "one" + argument_of(*form)));
     command.verb = form->verb;
     command.json = values.contains("json");
     command.control = values["control"].as<std::string>();
@@ -223,7 +233,9 @@ Result<Command> parse_checked(const std::vector<std::string>& arguments) {
         command.config = PZ_TRY(parse_config(words.back(), values));
     else if (form->verb == Verb::explain)
         command.question = PZ_TRY(parse_question(values));
-    else if (form->takes_name)
+    else if (form->verb == Verb::apply)
+        command.file = words.back();
+    else if (form->argument != nullptr)
         command.config.name = words.back();
     if (form->verb == Verb::policy_test) {
         if (auto tried = change_policy({}, values); !tried)

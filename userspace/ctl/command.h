@@ -32,6 +32,8 @@ enum class Verb : std::uint8_t {
     events,
     why,
     policy_test,
+    apply,
+    export_hosts,
 };
 
 struct Command {
@@ -48,6 +50,7 @@ struct Command {
     std::string pcap;                                         // `why`: file for the packets; "-" = standard output
     /// `policy test`: the host with the wake policy that the words ask for
     std::function<Result<HostConfig>(HostConfig)> changed;
+    std::string file;     // `apply`; "-" = standard input
     std::string text;     // `help`
 };
 

@@ -159,6 +159,16 @@ std::string to_json(const std::vector<ExplainedFrame>& asked) {
     return json::serialize(array);
 }
 
+std::string to_json(const Applied& applied) {
+    json::array refused;
+    for (const auto& [host, error] : applied.refused)
+        refused.push_back(json::object{{"host", host}, {"error", error}});
+    return json::serialize(json::object{{"added", applied.added},
+                                        {"changed", applied.changed},
+                                        {"unchanged", applied.unchanged},
+                                        {"refused", std::move(refused)}});
+}
+
 std::string flag_to_json(const char* name, bool value) {
     return json::serialize(json::object{{name, value}});
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control/schema.h"
+#include "ctl/site.h"
 #include "ctl/table.h"
 
 namespace pz::ctl {
@@ -29,6 +30,8 @@ std::string to_json(const ExplainedFrame& asked);
 std::string to_json(const std::vector<ExplainedFrame>& asked);
 /// {"counters": [...]}
 std::string to_json(const std::vector<control::Counter>& counters);
+/// {"added": N, "changed": N, "unchanged": N, "refused": [{"host": NAME, "error": TEXT}, ...]}
+std::string to_json(const Applied& applied);
 /// {"NAME": VALUE}
 std::string flag_to_json(const char* name, bool value);
 /// {"NAME": "TEXT"}, made valid UTF-8.

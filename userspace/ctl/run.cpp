@@ -16,6 +16,7 @@
 #include "ctl/json.h"
 #include "ctl/pcap.h"
 #include "ctl/replay.h"
+#include "ctl/site.h"
 #include "ctl/table.h"
 #include "fastpath/attach.h"
 
@@ -118,6 +119,32 @@ Result<std::string> policy_test(const Command& command, Client& client) {
     return text;
 }
 
+Result<std::string> export_hosts(const Command& command, Client& client, const Print& warn) {
+    std::vector<HostStatus> hosts;
+    PZ_TRY(client.dump<HostStatus>(PZ_MSG_HOST_GET, [&](HostStatus host) { hosts.push_back(std::move(host)); }));
+    if (command.json)
+        return to_json(hosts);
+    for (const auto& line : not_in_text(hosts))
+        warn(line);
+    std::string text = site_text(hosts);
+    text.pop_back();
+    return text;
+}
+
+/// What was done is printed, also if hosts were refused, which is the error.
+Result<std::string> apply_site(const Command& command, std::vector<HostConfig> hosts, Client& client,
+                               const Print& print) {
+    const auto applied = PZ_TRY(apply(std::move(hosts), client));
+    std::string text = command.json ? to_json(applied) : to_text(applied);
+    if (applied.refused.empty())
+        return text;
+    print(text + "\n");
+    std::string refused = fmt::format("{} refused", applied.refused.size());
+    for (const auto& [host, error] : applied.refused)
+        refused += fmt::format("\n{}: {}", host, error);
+    return fail(Errc::busy, refused);
+}
+
 /// Until it is interrupted or the daemon is gone.
 Result<std::string> watch(const Command& command, std::chrono::seconds interval, Client& client, const Print& print) {
     const bool screen = !command.json && isatty(STDOUT_FILENO) != 0;
@@ -152,11 +179,18 @@ void print_now(std::string_view text) {
     (void)std::fflush(stdout);
 }
 
-Result<std::string> run(const Command& command, const Print& print) {
+void warn_now(std::string_view line) {
+    (void)std::fprintf(stderr, "proxzzyctl: %s\n", std::string(line).c_str());
+}
+
+Result<std::string> run(const Command& command, const Print& print, const Print& warn) {
     if (command.verb == Verb::help)
         return command.text;
     if (command.verb == Verb::version)
         return command.json ? text_to_json("version", PROXZZY_VERSION) : std::string("proxzzyctl " PROXZZY_VERSION);
+    std::vector<HostConfig> hosts;
+    if (command.verb == Verb::apply)
+        hosts = PZ_TRY(read_site(command.file));
     auto connected = Client::connect(command.control);
     if (!connected && connected.error().code == Errc::not_found && command.verb == Verb::detach)
         return detach_without_daemon(command);
@@ -192,6 +226,10 @@ Result<std::string> run(const Command& command, const Print& print) {
         return show_all<Counter>(command, client, PZ_MSG_STATS_GET);
     case Verb::explain:
         return explain(command.question, command.json, client);
+    case Verb::apply:
+        return apply_site(command, std::move(hosts), client, print);
+    case Verb::export_hosts:
+        return export_hosts(command, client, warn);
     case Verb::detach:
         return detach(command, client);
     case Verb::help:

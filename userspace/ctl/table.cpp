@@ -126,6 +126,8 @@ std::string to_text(const control::HostStatus& host) {
                           {"state", fmt::format("{} for {}{}{}", name_of(host.state), duration(host.since_ms),
                                                 host.since_reason.empty() ? "" : ": ", host.since_reason)},
                           {"interface", place(config.interface, config.vlan)}};
+    if (host.file)
+        rows.push_back({"file", *host.file});
     for (const auto& mac : config.macs)
         rows.push_back({"mac", mac.to_string()});
     for (const auto& address : config.addresses)

@@ -293,6 +293,7 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
 
 Result<control::HostStatus> Daemon::host_get(std::string_view name) {
     const Host* host = PZ_TRY(table_.named(name));
+    const std::string* file = file_hosts_.file_of(name);
     return control::HostStatus{
         .config = host->config,
         .id = host->id,
@@ -305,7 +306,8 @@ Result<control::HostStatus> Daemon::host_get(std::string_view name) {
         .held_packets = static_cast<std::uint32_t>(hold_.usage(host->id).packets),
         .last_wake_latency_us = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::microseconds>(host->last_wake_latency).count()),
-        .refused = budgets_.refused(host->id)};
+        .refused = budgets_.refused(host->id),
+        .file = file == nullptr ? std::nullopt : std::optional(*file)};
 }
 
 std::vector<std::string> Daemon::host_names() {

@@ -60,6 +60,22 @@ Result<T> in_option(const char* option, Result<T> result) {
     return result;
 }
 
+/// The host that `text` at `place` describes.
+Result<HostConfig> parse_host(std::string name, const std::string& place, const std::string& text,
+                              const po::options_description& options, const std::filesystem::path& folder) {
+    const auto parsed = PZ_TRY(parse_ini(place, text, options));
+    po::variables_map values;
+    try { // Boost.Program_options reports by exception
+        po::store(parsed, values);
+    } catch (const po::error& error) {
+        return fail(Errc::invalid, fmt::format("{}: {}", place, error.what()));
+    }
+    auto config = read_host(std::move(name), values, folder);
+    if (!config)
+        return fail(config.error().code, fmt::format("{}: {}", place, config.error().message), config.error().field);
+    return config;
+}
+
 } // namespace
 
 po::options_description host_options(const std::string& caption) {
@@ -185,20 +201,53 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
     return config;
 }
 
+std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& config) {
+    std::vector<std::pair<std::string, std::string>> words;
+    const auto add = [&](const char* option, std::string value) { words.emplace_back(option, std::move(value)); };
+    for (const auto& mac : config.macs)
+        add("mac", mac.to_string());
+    for (const bool temporary : {false, true})
+        for (const auto& address : config.addresses)
+            if (address.temporary == temporary)
+                add(temporary ? "temporary-ip" : "ip", address.ip.to_string());
+    for (const auto& rule : config.wake)
+        add("wake", to_string(rule));
+    if (!config.interface.empty())
+        add("interface", config.interface);
+    if (config.vlan.inner != 0)
+        add("vlan", fmt::format("{}.{}", config.vlan.outer, config.vlan.inner));
+    else if (config.vlan.outer != 0)
+        add("vlan", fmt::format("{}", config.vlan.outer));
+    add("auto", config.agentless ? "yes" : "no");
+    add("echo", echo_names.at(static_cast<std::size_t>(config.echo)));
+    if (config.identity)
+        add("identity", identity_names.at(static_cast<std::size_t>(*config.identity)));
+    add("magic-port", fmt::format("{}", config.magic.udp_port));
+    for (const auto& network : config.policy.allow_from)
+        add("allow-from", network.to_string());
+    for (const auto& network : config.policy.deny_from)
+        add("deny-from", network.to_string());
+    add("wakes-per-hour", fmt::format("{}", config.policy.wakes_per_hour));
+    add("wakes-per-source", fmt::format("{}", config.policy.wakes_per_source));
+    add("min-wake-interval", fmt::format("{}", config.policy.min_wake_interval.count()));
+    for (const auto& quiet : config.policy.quiet)
+        add("quiet", to_string(quiet));
+    return words;
+}
+
 Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std::string& text) {
+    return parse_host(path.stem().string(), path.string(), text, host_options(""), path.parent_path());
+}
+
+Result<std::vector<HostConfig>> parse_hosts(const std::string& path, const std::string& text,
+                                            const std::filesystem::path& folder) {
     const auto options = host_options("");
-    const auto parsed = PZ_TRY(parse_ini(path.string(), text, options));
-    po::variables_map values;
-    try { // Boost.Program_options reports by exception
-        po::store(parsed, values);
-    } catch (const po::error& error) {
-        return fail(Errc::invalid, fmt::format("{}: {}", path.string(), error.what()));
+    std::vector<HostConfig> hosts;
+    for (auto& section : PZ_TRY(split_ini(path, text))) {
+        const std::string place = fmt::format("{}: section [{}]", path, section.name);
+        hosts.push_back(PZ_TRY(parse_host(std::move(section.name), place, section.text, options, folder)));
     }
-    auto config = read_host(path.stem().string(), values, path.parent_path());
-    if (!config)
-        return fail(config.error().code, fmt::format("{}: {}", path.string(), config.error().message),
-                    config.error().field);
-    return config;
+    return hosts;
 }
 
 Result<VlanTags> parse_vlan(const std::string& text) {

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "hosts/record.h"
@@ -30,8 +32,17 @@ Result<WakePolicy> read_policy(WakePolicy policy, const boost::program_options::
 Result<HostConfig> read_host(std::string name, const boost::program_options::variables_map& values,
                              const std::filesystem::path& folder = {});
 
+/// The options of a host with their values, as read_host() reads them; what has no value is not there.  There are no
+/// words for its name, its SecureOn password, and how long its addresses are valid.
+std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& config);
+
 /// The host of the file `path`, NAME.conf, that holds `text`.  Errors begin with the path.
 Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std::string& text);
+
+/// The hosts of `text`, which was read from `path`: a section [NAME] for each, with the keys of a host's file.  Paths
+/// are relative to `folder`.  Errors begin with the path, and name the section.
+Result<std::vector<HostConfig>> parse_hosts(const std::string& path, const std::string& text,
+                                            const std::filesystem::path& folder);
 
 /// "20", or "100.20" for two tags
 Result<VlanTags> parse_vlan(const std::string& text);
