@@ -78,16 +78,17 @@ def assert_slept(lan, proxy, since=0.0, name="sleeper"):
     assert state == "asleep", f"the host's state is {state}"
 
 
-def connect_and_check(lan, proxy, address, port=22):
+def connect_and_check(lan, proxy, address, port=22, sender=None):
     """The main promise: one connect() wakes the host and completes within a second of the host being up."""
-    connection = lan.client.connect(address, port)
+    sender = sender or lan.client
+    connection = sender.connect(address, port)
     up = lan.host.wait_up(since=connection.started)
     usable = lan.host.wait_usable(address, connection.started)
     late = connection.connected - usable
     print(f"magic after {lan.host.magic(connection.started)[0]['t'] - connection.started:.3f} s, up after "
           f"{up - connection.started:.3f} s, connected {late:.3f} s after the host was usable")
     assert late < 1.0, f"connected {late:.3f} s after the host was up"
-    source = lan.client.ip6 if ":" in address else lan.client.ip4
+    source = sender.ip6 if ":" in address else sender.ip4
     accepted = lan.host.service.wait("accept", since=connection.started)
     assert accepted["from"] == source, f"the host sees {accepted['from']}, not {source}"
     proxy.wait_state("awake")

@@ -6,9 +6,10 @@ import signal
 import socket
 import time
 
-from case import assert_keeps_addresses, assert_slept, sleeper, test
+from case import assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
 from frames import TCP_SYN
 from lan import wait_until
+from netns import PATIENCE
 
 OURS = "122"  # the protocol of our neighbour entries
 UDP_SEGMENT = 103
@@ -34,19 +35,14 @@ def has_clsact(lan):
     return "clsact" in lan.gateway_ns.run("tc", "qdisc", "show", "dev", "lan0").stdout
 
 
-def connect_and_check(lan, proxy, sender, address, wire):
+def connect_and_see(lan, proxy, sender, address, wire):
     """One connect() wakes the host, and its first SYN is the one that completes."""
     wire.seen.clear()
-    connection = sender.connect(address)
-    usable = lan.host.wait_usable(address, connection.started)
-    late = connection.connected - usable
-    print(f"{address}: connected {late:.3f} s after the host was usable")
-    assert late < 1.0, f"connected {late:.3f} s after the host was up"
+    connection = connect_and_check(lan, proxy, address, sender=sender)
     syns = wire.frames(lambda f: f.l4 and f.l4.protocol == 6 and f.l4.tcp_flags & 0x12 == TCP_SYN and
                        f.src == lan.gateway.mac and f.l4.sport == connection.port)
     assert syns, "no SYN reached the wire"
     assert syns[0].dst == lan.host.mac, str(syns[0])
-    proxy.wait_state("awake")
 
 
 @test("ping", outside=True)
@@ -56,9 +52,10 @@ def routed_and_local_echo_requests_to_a_sleeper_are_answered(lan):
     wire = lan.segments[0].gateway_port()
     for who, sender in senders(lan).items():
         for address in (lan.host.ip4, lan.host.ip6):
+            answered = proxy.counters()["echo-answered"]
             done = sender.run("ping", "-n", "-c", "3", "-i", "0.1", "-W", "2", address, check=False)
-            assert done.returncode == 0 and " 0% packet loss" in done.stdout, f"{who}: {done.stdout}{done.stderr}"
-    assert proxy.counters()["echo-answered"] == 12
+            assert done.returncode == 0, f"{who}: {done.stdout}{done.stderr}"
+            assert 1 <= proxy.counters()["echo-answered"] - answered <= 3
     assert not wire.frames(lambda f: f.dst == lan.host.mac), "a frame to the sleeper left the gateway"
     assert_slept(lan, proxy, since)
 
@@ -70,7 +67,7 @@ def R30_routed_and_local_connections_wake_and_complete(lan):
     for who, sender in senders(lan).items():
         for address in (lan.host.ip4, lan.host.ip6):
             print(who)
-            connect_and_check(lan, proxy, sender, address, wire)
+            connect_and_see(lan, proxy, sender, address, wire)
             assert_keeps_addresses(lan)
             proxy.put_to_sleep(lan.host)
     counters = proxy.counters()
@@ -87,14 +84,15 @@ def routed_and_local_datagrams_wake_and_are_delivered(lan):
         service = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     with service:
         service.bind(("::", 5060))
-        service.settimeout(10)
+        service.settimeout(10 * PATIENCE)
         for who, sender in senders(lan).items():
             for family, address, source in ((socket.AF_INET, lan.host.ip4, "::ffff:" + sender.ip4),
                                             (socket.AF_INET6, lan.host.ip6, sender.ip6)):
                 since = time.monotonic()
+                ignored = proxy.counters()["port-closed"]
                 with sender.ns.entered(), socket.socket(family, socket.SOCK_DGRAM) as client:
                     client.sendto(b"to a port that does not wake", (address, 5061))
-                    proxy.wait_counter("port-closed", 1)
+                    proxy.wait_counter("port-closed", ignored + 1)
                     assert_slept(lan, proxy, since)
                     client.sendto(who.encode(), (address, 5060))
                     client.sendto(b"and more", (address, 5060))
@@ -113,7 +111,7 @@ def several_datagrams_in_one_packet_wake_and_are_not_delivered_as_one(lan):
     """UDP_SEGMENT: what the device would have taken apart reaches the filter in one piece, short or long."""
     proxy = sleeper(lan, "--wake", "udp/5060")
     wire = lan.segments[0].gateway_port()
-    rounds = 0
+    told = 0
     for who, sender in senders(lan).items():
         for size, count in ((100, 3), (1000, 30)):
             wire.seen.clear()
@@ -123,9 +121,8 @@ def several_datagrams_in_one_packet_wake_and_are_not_delivered_as_one(lan):
                 client.sendto(b"x" * size * count, (lan.host.ip4, 5060))
             lan.host.wait_up(since=since)
             proxy.wait_state("awake")
-            told = proxy.run_ctl("events", "--host", "sleeper").stdout.count('"not-held"')
-            rounds += 1
-            assert told == rounds, f"{who}, {count} times {size} bytes: nobody was told that they are not held"
+            told, before = proxy.run_ctl("events", "--host", "sleeper").stdout.count('"not-held"'), told
+            assert told > before, f"{who}, {count} times {size} bytes: nobody was told that they are not held"
             sent = wire.frames(lambda f: f.l4 and f.l4.protocol == 17 and f.l4.dport == 5060)
             assert not sent, [str(f) for f in sent]
             lan.host.wait_settled()
@@ -207,14 +204,14 @@ def nothing_is_left_on_what_leaves_when_the_daemon_ends(lan):
     assert_gone()
 
     proxy.start()
-    wait_until("the host is served again", lambda: len(entries(lan)) == 4)
+    wait_until("the host is served again", lambda: len(entries(lan)) == 4, 20)
     assert_there(proxy)
     proxy.ctl("detach")
     assert_gone()
     proxy.wait_ended()
 
     proxy.start()
-    wait_until("the host is served again", lambda: len(entries(lan)) == 4)
+    wait_until("the host is served again", lambda: len(entries(lan)) == 4, 20)
     proxy.stop(signal.SIGKILL)
     assert len(entries(lan)) == 4 and "proxzzy_egress" in filters(lan)
     program = filters(lan)

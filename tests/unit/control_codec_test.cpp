@@ -54,7 +54,8 @@ HostStatus full_status() {
             .wakes = 5,
             .held_packets = 6,
             .last_wake_latency_us = 1'234'567,
-            .refused = 7};
+            .refused = 7,
+            .file = "/etc/proxzzy/hosts.d/desk.conf"};
 }
 
 DaemonStatus full_daemon_status() {

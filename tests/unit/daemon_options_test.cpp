@@ -230,10 +230,9 @@ TEST(DaemonOptions, WhatTakesARestartIsNamed) {
     now.probe_interval = std::chrono::seconds(1);
     now.magic_ports = {1};
     now.no_wake_from = {*Network::parse("192.0.2.9")};
-    EXPECT_EQ(needs_restart(running, now),
-              (std::vector<std::string>{"interface", "control", "bpffs", "identity", "max-hosts",
-                                        "answer-without-daemon", "wake-limit", "probe-interval", "magic-port",
-                                        "no-wake-from"}));
+    EXPECT_EQ(needs_restart(running, now), (std::vector<std::string>{"interface", "control", "bpffs", "identity",
+                                                                     "max-hosts", "answer-without-daemon", "wake-limit",
+                                                                     "probe-interval", "magic-port", "no-wake-from"}));
 }
 
 } // namespace
