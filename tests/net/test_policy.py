@@ -4,6 +4,7 @@ client wakes its host in the middle of them."""
 
 import json
 import random
+import signal
 import threading
 import time
 
@@ -45,10 +46,13 @@ def a_scan_of_every_other_port_does_not_wake(lan):
     proxy = sleeper(lan, "--wake", "tcp/22")
     raw = lan.client.packet_socket()
     frame = bytearray(syn(lan, lan.client.ip4))
-    for port in range(1, 65536):
-        if port != 22:
+    ports, at_a_time = [port for port in range(1, 65536) if port != 22], 500
+    for first in range(0, len(ports), at_a_time):
+        for port in ports[first:first + at_a_time]:
             frame[DPORT:DPORT + 2] = port.to_bytes(2, "big")  # nobody looks at the checksum before a packet is held
             raw.send(bytes(frame))
+        if first % 10_000 == 0:  # a sender that is too fast for the rig scans nothing
+            proxy.wait_counter("port-closed", first // 2)
     proxy.wait_counter("port-closed", 30_000)  # the rig may lose some
     assert_slept(lan, proxy)
     connect_and_check(lan, proxy, lan.host.ip4)
@@ -90,13 +94,11 @@ def only_allowed_sources_wake_and_denied_ones_never(lan):
     assert connection.connected - connection.started < 10
 
 
-@test()
+@test(resume=3.0)
 def while_it_wakes_nothing_is_held_for_who_may_not_wake_it(lan):
     proxy = sleeper(lan, "--deny-from", "192.0.2.9")
     raw, wire = lan.client.packet_socket(), lan.segments[0].gateway_port()
-    lan.host.nic.events()
     raw.send(syn(lan, lan.client.ip4))
-    proxy.wait_counter("trigger-syn", 1)
     raw.send(syn(lan, "192.0.2.9"))
     wait_refused(proxy, 1)
     wire.wait("the delivered SYN", lambda f: f.dst == lan.host.mac and f.l4 and f.l4.src == lan.client.ip4)
@@ -133,8 +135,9 @@ def a_budget_that_is_spent_keeps_the_host_asleep(lan):
     proxy.ctl("host", "wake", "sleeper")
     proxy.wait_state("awake")
     sleep_again(lan, proxy)
+    since = time.monotonic()
     raw.send(syn(lan, "192.0.2.7"))
-    host.wait_up(since=time.monotonic() - 5)
+    host.wait_up(since=since)
     proxy.wait_state("awake")
     sleep_again(lan, proxy)
     since = time.monotonic()
@@ -146,6 +149,51 @@ def a_budget_that_is_spent_keeps_the_host_asleep(lan):
     proxy.ctl("host", "wake", "sleeper")
     host.wait_up(since=since)
     proxy.wait_state("awake")
+
+
+@test()
+def events_that_did_not_fit_wake_who_lost_one_and_nobody_else(lan):
+    """The daemon stands still while packets for others fill its ring."""
+    proxy = lan.proxy()
+    raw, client = lan.client.packet_socket(), lan.client
+
+    def add(number, *options):
+        proxy.ctl("host", "add", f"h{number}", "--mac", f"02:00:00:00:01:{number:02x}", "--ip", f"192.0.2.{number}",
+                  "--wake", "udp/9999", *options)
+        proxy.ctl("host", "sleep", f"h{number}")
+
+    def ask(number, source, port, size=0):
+        raw.send(packet(f"02:00:00:00:01:{number:02x}", client.mac, source, f"192.0.2.{number}", 17,
+                        udp(source, f"192.0.2.{number}", port, 9999, bytes(size))))
+
+    refused, lost, others = 100, 101, range(110, 130)
+    add(refused, "--wakes-per-source", 1)
+    proxy.wait_state("asleep", f"h{refused}")
+    ask(refused, client.ip4, 1)
+    wait_until("it is woken", lambda: proxy.state(f"h{refused}") != "asleep")
+    proxy.ctl("host", "release", f"h{refused}")
+    for number in (refused, lost, *others):
+        if number == refused:
+            proxy.ctl("host", "sleep", f"h{refused}")
+        else:
+            add(number)
+    for number in (refused, lost, *others):
+        proxy.wait_state("asleep", f"h{number}")
+    ask(refused, client.ip4, 2)
+    wait_until("it is refused", lambda: proxy.ctl("host", "show", f"h{refused}")["refused"] == 1)
+    since = proxy.counters()["ring-full"]
+    proxy.process.send_signal(signal.SIGSTOP)
+    for port in range(1, 61):
+        for number in others:
+            ask(number, client.ip4, port, 1400)
+        time.sleep(0.01)
+    ask(lost, client.ip4, 1, 1400)
+    time.sleep(0.2)
+    proxy.process.send_signal(signal.SIGCONT)
+    wait_until("who lost one is woken", lambda: proxy.state(f"h{lost}") != "asleep")
+    assert proxy.counters()["ring-full"] > since and "ring-loss" in proxy.text(), "nothing was lost"
+    show = proxy.ctl("host", "show", f"h{refused}")
+    assert (show["state"], show["refused"]) == ("asleep", 1), "woken for what was refused"
 
 
 @test()
@@ -178,7 +226,7 @@ def quiet_hours_are_kept(lan):
 class Flood:
     """SYNs from random sources and ports, `rate` of them a second, until it is stopped or `most` are out."""
 
-    def __init__(self, lan, rate=10_000, most=60_000):
+    def __init__(self, lan, rate=10_000, most=400_000):
         self.raw, self.frame = lan.client.packet_socket(), bytearray(syn(lan, lan.client.ip4))
         self.rate, self.most, self.sent, self.stopping = rate, most, 0, False
         self.thread = threading.Thread(target=self.run)
@@ -219,8 +267,10 @@ def a_client_wakes_its_host_in_the_middle_of_a_flood_from_forged_sources(lan):
         wait_until("the flood runs", lambda: flood.sent > 5000)
         wait_refused(proxy, 50)
         assert_slept(lan, proxy, since)
+        begun = flood.sent
         connection = client.connect(host.ip4, 22, 60)
         sent = flood.sent
+        assert sent > begun, "the flood was over before the client came"
     woken = host.magic(since)[0]["t"] - connection.started
     print(f"woken {woken:.3f} s after connect() began, connected after "
           f"{connection.connected - connection.started:.3f} s; by then {sent} forged SYNs, "
@@ -232,7 +282,7 @@ def a_client_wakes_its_host_in_the_middle_of_a_flood_from_forged_sources(lan):
     assert f" {client.ip4}:" in wake["packet"], wake
     events = [e for e in map(json.loads, proxy.run_ctl("events", "--host", "sleeper").stdout.splitlines())
               if e["kind"] == "refused"]
-    assert 16 <= len(events) < 100, f"{len(events)} events of refusals: a flood is to be told sparingly"
+    assert 16 <= len(events) < sent / 10, f"{len(events)} events of refusals: a flood is to be told sparingly"
 
 
 @test()
@@ -241,11 +291,9 @@ def a_denied_source_that_floods_does_not_keep_others_out(lan):
     raw, frame, stop = lan.client.packet_socket(), syn(lan, "192.0.2.9"), threading.Event()
 
     def run():
-        for _ in range(300):
+        while not stop.wait(0.01):
             for _ in range(40):
                 raw.send(frame)
-            if stop.wait(0.01):
-                return
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -271,6 +319,8 @@ def backscatter_and_sweeps_do_not_wake(lan):
             error = bytes([kind, code, 0, 0, 0, 0, 0, 0]) + inside
             error = error[:2] + checksum(error).to_bytes(2, "big") + error[4:]
             raw.send(packet(host.mac, client.mac, source, host.ip4, 1, error))
+        if i % 20 == 0:  # a sender that is too fast for the rig proves nothing
+            proxy.wait_counter("unicast-ignored", 4 * i)
         source6 = f"2001:db8:9::{i:x}"
         for kind in (1, 3):
             raw.send(packet(host.mac, client.mac, source6, host.ip6, 58,

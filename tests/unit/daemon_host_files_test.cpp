@@ -246,7 +246,30 @@ TEST_F(HostsFolder, OneHostMayTakeWhatAnotherGivesUp) {
     EXPECT_EQ(report.changed, (Names{"b", "a"}));
 }
 
-TEST_F(HostsFolder, ARefusalByTheTableIsReportedAndTriedAgainWithTheNextReload) {
+TEST_F(HostsFolder, AFileThatWasRenamedFollowsWhenTheSleeperIsAwake) {
+    write("a.conf", host_text(1));
+    apply();
+    sleep("a");
+    folder_.remove("a.conf");
+    write("c.conf", host_text(1));
+    const auto report = apply();
+    EXPECT_EQ(report.waiting, Names{"a"});
+    EXPECT_EQ(messages(report.errors),
+              Names{path("c.conf") + ": mac 00:00:5e:00:53:01: belongs to host 'a' on the same "
+                                     "network, must be this host's own"});
+    EXPECT_EQ(file_hosts_.origin_of("a"), path("a.conf")) << "a restart is to know that it goes";
+    EXPECT_EQ(file_hosts_.origin_of("c"), "");
+    EXPECT_EQ(messages(file_hosts_.retry().errors), Names{}) << "that is told already";
+    wake("a");
+    const auto followed = file_hosts_.retry();
+    EXPECT_EQ(followed.removed, Names{"a"});
+    EXPECT_EQ(followed.added, Names{"c"});
+    EXPECT_EQ(messages(followed.errors), Names{});
+    EXPECT_EQ(file_hosts_.origin_of("c"), path("c.conf"));
+    EXPECT_EQ(file_hosts_.origin_of("a"), "");
+}
+
+TEST_F(HostsFolder, ARefusalByTheTableIsReportedAndTriedAgain) {
     HostConfig config = *parse_host_file("made-by-hand.conf", host_text(1));
     ASSERT_TRUE(table_.set(config, 1, false, Instant{}));
     write("a.conf", host_text(1));
@@ -254,9 +277,11 @@ TEST_F(HostsFolder, ARefusalByTheTableIsReportedAndTriedAgainWithTheNextReload) 
                             ": mac 00:00:5e:00:53:01: belongs to host 'made-by-hand' on the same network, must be this "
                             "host's own";
     EXPECT_EQ(messages(apply().errors), Names{why});
-    EXPECT_EQ(messages(apply().errors), Names{why});
+    EXPECT_EQ(messages(apply().errors), Names{why}) << "each reload says so";
+    EXPECT_EQ(file_hosts_.retry().added, Names{});
     ASSERT_TRUE(table_.remove("made-by-hand"));
-    EXPECT_EQ(apply().added, Names{"a"});
+    EXPECT_EQ(file_hosts_.retry().added, Names{"a"});
+    EXPECT_EQ(apply().added, Names{});
 }
 
 } // namespace

@@ -327,6 +327,17 @@ TEST_F(Restored, AnAddressThatEndedMeanwhileIsNotServed) {
     EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a6}));
 }
 
+TEST_F(Restored, WhatIsSaidToHappenLaterHasHappened) { // by a wall clock that was ahead, or is behind
+    to_asleep();
+    Host kept = desk();
+    kept.since = now + 100h;
+    kept.configured = now + 100h;
+    table = PresenceTable(TableOptions{});
+    ASSERT_TRUE(table.restore(kept, PZ_STAGE_ASLEEP, now));
+    EXPECT_EQ(desk().since, now);
+    EXPECT_EQ(desk().configured, now);
+}
+
 TEST_F(Restored, IdsAndGenerationsGoOn) {
     to_asleep();
     Host kept = desk();

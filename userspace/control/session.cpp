@@ -100,7 +100,9 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     if (!outcome || !is_change_)
         return finish(header, std::move(outcome));
     waits_ = true;
-    service_.commit([this, header](Result<Durable> durable) {
+    service_.commit([this, header, is_there = std::weak_ptr(is_there_)](Result<Durable> durable) {
+        if (is_there.expired())
+            return;
         waits_ = false;
         if (durable)
             finish(header, Acknowledgement{.message = {}, .durable = *durable});

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -87,6 +88,7 @@ private:
     std::function<std::optional<Message>()> dump_; // the rest of a dump, its NLMSG_DONE included
     std::optional<Stream> stream_;
     bool may_wait_ = false;
+    std::shared_ptr<const bool> is_there_ = std::make_shared<const bool>(true); // for what comes back later
     bool waits_ = false;
     bool is_change_ = false; // the request changed something that is to be committed
 };

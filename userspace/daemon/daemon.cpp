@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/daemon.h"
 
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 
 #include <boost/asio/post.hpp>
 
@@ -134,7 +136,7 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor
     : loop_(loop), options_(std::move(options)), monitor_(std::move(monitor)), links_(std::move(links)),
       started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
       tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()),
-      found_(store->take_found()),
+      found_(store->take_found()), leaves_(fastpath_->last_heartbeat().has_value()),
       state_(std::make_unique<DurableState>(
           loop, std::move(store),
           DurableState::Hooks{.row = [this](const std::string& name) { return row_of(name); },
@@ -165,6 +167,7 @@ Result<> Daemon::serve() {
             lose_link(segments_->ports().back(), "no link yet: it is served as soon as it has one");
     }
     restore_hosts(); // before the first frame that our programs see
+    PZ_TRY(fastpath_->pin_maps());
     for (Port& port : segments_->ports()) {
         PZ_TRY(segments_->attach(port));
         record_port(control::EventKind::interface, port,
@@ -195,11 +198,28 @@ Result<> Daemon::serve() {
     wait_overheard();
     wait_links();
     wait_heartbeat();
+    if (left_at_ && fastpath_->has_new_rings()) // nobody else tells what happened meanwhile
+        sweep(left_at_, PZ_REASON_COUNT);
+    leaves_ = false;
     return {};
 }
 
 Daemon::~Daemon() {
     take_off();
+}
+
+std::vector<Fd> Daemon::leave() {
+    leaves_ = true;
+    std::vector<Fd> kept;
+    for (const Port& port : segments_->ports()) {
+        if (!port.socket)
+            continue;
+        if (auto fd = port.socket->inheritable())
+            kept.push_back(*std::move(fd));
+        else
+            record_failure(fd.error().message, port.link.name);
+    }
+    return kept;
 }
 
 void Daemon::take_off() {
@@ -209,15 +229,13 @@ void Daemon::take_off() {
     if (links_ready_.is_open())
         links_ready_.release(); // and this one the monitor's
     overheard_.reset();
-    state_.reset();
-    if (leaves_) {
+    if (leaves_ && segments_)
         for (Port& port : segments_->ports())
             port.restore_offload = false; // the kernel goes on looking at tags
-        return;
-    }
-    if (fastpath_)
+    if (!leaves_)
         fastpath_->detach_all();
-    if (segments_)
+    state_.reset(); // may wait for the disk
+    if (!leaves_ && segments_)
         for (const auto& name : table_.names())
             if (const Host* host = table_.find(name); host != nullptr)
                 hand_back_all(*host);
@@ -286,7 +304,6 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
     const std::string name = config.name;
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
     rearm();
-    not_restored_.erase(name);
     state_->changed(name);
     return {};
 }
@@ -399,14 +416,19 @@ std::optional<Refusal> Daemon::refusal_of(const Trigger& trigger, const Host& ho
 Result<> Daemon::detach() {
     trigger_thread_.reset();
     fastpath_->detach_all(); // before the answer, which says that it is done
-    boost::asio::post(loop_, [this] { loop_.stop(); });
+    loop_.stop(); // nothing that waits for its turn may put anything back
     return {};
 }
 
 // ---- hosts that files configure ----
 
 FileHosts::Table Daemon::file_table() {
-    return {.set = [this](HostConfig config) { return set_host(std::move(config), true); },
+    return {.set = [this](HostConfig config) -> Result<> {
+                const std::string name = config.name;
+                PZ_TRY(set_host(std::move(config), true));
+                not_restored_.erase(name);
+                return {};
+            },
             .remove = [this](std::string_view name) { return remove_host(name); },
             .in_care =
                 [this](std::string_view name) {
@@ -690,8 +712,11 @@ void Daemon::on_heartbeat() {
     else if (trigger_thread_ && trigger_thread_->is_alive(now()))
         service_manager::alive();
     sweep_lost_events();
-    if (const auto left = std::exchange(left_at_, std::nullopt)) // by now the rings have told what they knew
-        sweep(*left, PZ_REASON_COUNT);
+    if (left_at_) { // by now the rings have told what they knew
+        sweep(left_at_, PZ_REASON_COUNT);
+        left_at_.reset();
+        fastpath_->forget_before();
+    }
     record_file_hosts(file_hosts_.retry());
 }
 
@@ -705,24 +730,25 @@ void Daemon::sweep_lost_events() {
     loss.sentence = fastpath::reason_sentence(PZ_REASON_RING_FULL);
     journal_.record(control::EventKind::ring_loss, std::move(loss));
     ring_full_ = full;
-    sweep({}, PZ_REASON_RING_FULL);
+    sweep(std::nullopt, PZ_REASON_RING_FULL);
 }
 
-void Daemon::sweep(Instant since, std::uint32_t reason) {
+void Daemon::sweep(std::optional<Instant> since, std::uint32_t reason) {
     for (const auto& name : table_.names()) {
         const Host* host = table_.find(name);
         if (host == nullptr || host->state == HostState::awake)
             continue;
         const pz_live live = fastpath_->live(host->id);
+        const bool has_lost = std::exchange(seen_[host->id].lost, live.lost) != live.lost;
+        const Instant triggered = instant_from_ns(live.last_trigger_ns);
         if (live.released == host->generation)
             react(table_.on_owner(host->id, host->generation, PZ_EVENT_RELEASE, PZ_SIGN_NONE, std::nullopt, now()),
                   {.decided_by = "host",
                    .at = instant_from_ns(live.last_seen_ns),
                    .reason = reason,
                    .sign = name_of(PZ_SIGN_NONE)});
-        else if (host->state == HostState::asleep &&
-                 instant_from_ns(live.last_trigger_ns) > std::max(host->since, since))
-            sweep_lost_trigger(*host, instant_from_ns(live.last_trigger_ns), reason);
+        else if (host->state == HostState::asleep && triggered > host->since && (since ? triggered > *since : has_lost))
+            sweep_lost_trigger(*host, triggered, reason);
     }
 }
 
@@ -733,8 +759,10 @@ void Daemon::sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reas
     auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
     if (!refusal)
         refusal = budgets_.take(host.id, host.config.policy, trigger, now());
-    if (refusal)
+    if (refusal) {
+        budgets_.count_refusal(host.id);
         return on_refused(host, *refusal, cause);
+    }
     react(table_.on_trigger(host.id, host.generation, std::nullopt, false, now()), cause);
 }
 
@@ -1067,6 +1095,7 @@ void Daemon::plan(const Host& host, std::vector<Departure> magic) {
 
 Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
+    seen_[host.id].lost = fastpath_->live(host.id).lost;
     if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
         plan(host, {});
         return fastpath_->watch(entry, PZ_STAGE_ARMING);
@@ -1111,8 +1140,11 @@ void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only,
         const auto& [address, device] = neighbour;
         if (only && address != *only)
             return false;
-        if (auto unpinned = unpin_neighbour(device, address, mac); !unpinned)
-            spdlog::debug("{}", unpinned.error().message); // with the device
+        std::array<char, IF_NAMESIZE> name{};
+        if (auto unpinned = unpin_neighbour(device, address, mac);
+            !unpinned &&
+            ::if_indextoname(static_cast<unsigned>(device), name.data()) != nullptr) // else with the device
+            record_failure(unpinned.error().message, name.data());
         return true;
     });
 }

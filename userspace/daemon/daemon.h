@@ -45,7 +45,8 @@ public:
     /// Checks the interfaces, takes the lock and loads the kernel side; nothing is served yet.
     static Result<std::unique_ptr<Daemon>> load(boost::asio::io_context& loop, DaemonOptions options);
     /// Serves the interfaces and starts the trigger thread.  To be called once, before the loop runs.  After an error
-    /// the daemon is good for nothing but its destructor, which leaves nothing behind.
+    /// the daemon is good for nothing but its destructor, which leaves nothing behind but what a daemon before had
+    /// left.
     Result<> serve();
     /// The hosts that files configure, when the daemon starts and when it reloads; logs what is done.  False: a file
     /// could not be applied.
@@ -53,7 +54,8 @@ public:
     [[nodiscard]] std::size_t file_hosts() const { return file_hosts_.size(); }
     /// Takes everything off the kernel and the network; after leave() the kernel goes on answering for the next daemon.
     ~Daemon() override;
-    void leave() { leaves_ = true; }
+    /// Who keeps the descriptors open keeps what the interfaces were told to accept, also through execve().
+    [[nodiscard]] std::vector<Fd> leave();
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
 
@@ -111,8 +113,9 @@ private:
     void wait_overheard();
     void consume_overheard();
     void sweep_lost_events();
-    /// Looks at every sleeper for what the rings may not have told: releases, and triggers after `since`.
-    void sweep(Instant since, std::uint32_t reason);
+    /// Looks at every sleeper for what the rings may not have told: releases, and triggers after `since`; nullopt: of
+    /// hosts of which something was lost since the last look.
+    void sweep(std::optional<Instant> since, std::uint32_t reason);
     void sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reason);
     Instant last_seen(HostId host) const;
     std::optional<Refusal> refusal_of(const Trigger& trigger, const Host& host) const;
@@ -193,6 +196,7 @@ private:
     struct Seen {
         MacAddress mac; // the MAC that the owner came back with ...
         std::uint32_t mac_generation = 0; // ... from this stay in proxy care
+        std::uint32_t lost = 0; // events that did not fit, as far as they were looked for
         std::uint32_t nic_answers = 0; // generation in which its NIC answered by itself
         std::vector<MacAddress> accepted; // joined on the port for it
         const Port* joined_on = nullptr;
@@ -212,7 +216,7 @@ private:
     /// Names of stored records that are not in the table, and why.
     std::map<std::string, std::string, std::less<>> not_restored_;
     std::optional<DurableState::Change> change_; // made, not committed yet
-    bool leaves_ = false;
+    bool leaves_; // at the start: a daemon before left programs that answer, and they stay if this one cannot follow
     std::optional<Instant> left_at_; // the last heartbeat of the daemon whose work goes on; until that is swept
     std::unique_ptr<DurableState> state_; // its last batch is read from everything else
 };

@@ -35,6 +35,10 @@ void DurableState::changed(std::string name) {
     flush_soon();
 }
 
+void DurableState::unchanged(const std::string& name) {
+    changed_.erase(name);
+}
+
 void DurableState::commit(Change change) {
     changed_.insert(change.name);
     waiting_.push_back(std::move(change));

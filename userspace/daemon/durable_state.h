@@ -45,6 +45,8 @@ public:
 
     /// The host is to be written soon, or erased if it is gone.
     void changed(std::string name);
+    /// What is on disk of it is to stay.
+    void unchanged(const std::string& name);
     /// changed(), and `done` is called when everything up to here is on disk.  If it cannot be written, this and every
     /// later change that has not been acknowledged are undone, the last one first.
     void commit(Change change);

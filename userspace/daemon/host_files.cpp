@@ -74,7 +74,7 @@ FileHosts::Report FileHosts::apply(const HostFiles& files) {
     report.errors = files.errors;
     // what the files say now takes the place of what they said; a host that is still to go has no file to say so
     std::erase_if(waiting_, [&](const auto& entry) {
-        return entry.second || files.hosts.contains(entry.first) || files.broken.contains(entry.first);
+        return !entry.second.goes || files.hosts.contains(entry.first) || files.broken.contains(entry.first);
     });
     std::vector<std::string> gone;
     for (const auto& [name, host] : hosts_)
@@ -86,7 +86,7 @@ FileHosts::Report FileHosts::apply(const HostFiles& files) {
     for (const auto& [name, file] : files.hosts)
         if (const auto known = hosts_.find(name); known == hosts_.end() || known->second.config != file.config)
             wanted.emplace(name, file);
-    set_all(std::move(wanted), report);
+    set_all(std::move(wanted), {}, report);
     return report;
 }
 
@@ -94,21 +94,20 @@ FileHosts::Report FileHosts::retry() {
     Report report;
     std::map<std::string, HostFile> wanted;
     std::vector<std::string> gone;
-    for (const auto& [name, file] : waiting_) {
+    std::set<std::string> told;
+    for (const auto& [name, waiting] : waiting_) {
         if (table_.in_care(name))
             continue;
-        if (file)
-            wanted.emplace(name, *file);
-        else
+        if (waiting.goes)
             gone.push_back(name);
+        else
+            wanted.emplace(name, waiting.file);
+        if (waiting.is_told)
+            told.insert(name);
     }
-    for (const auto& name : gone) {
-        waiting_.erase(name);
+    for (const auto& name : gone)
         remove(name, report);
-    }
-    for (const auto& [name, file] : wanted)
-        waiting_.erase(name);
-    set_all(std::move(wanted), report);
+    set_all(std::move(wanted), told, report);
     return report;
 }
 
@@ -117,37 +116,50 @@ const std::string* FileHosts::file_of(std::string_view name) const {
     return found == hosts_.end() ? nullptr : &found->second.path;
 }
 
+std::string FileHosts::origin_of(std::string_view name) const {
+    if (const std::string* file = file_of(name))
+        return *file;
+    const auto found = waiting_.find(name);
+    return found == waiting_.end() || !found->second.goes ? "" : found->second.file.path;
+}
+
 void FileHosts::forget(std::string_view name) {
-    if (const auto found = waiting_.find(name); found != waiting_.end() && !found->second)
+    if (const auto found = waiting_.find(name); found != waiting_.end() && found->second.goes)
         waiting_.erase(found);
 }
 
 void FileHosts::remove(const std::string& name, Report& report) {
-    hosts_.erase(name);
-    if (table_.in_care(name)) {
-        waiting_[name] = std::nullopt;
+    auto host = hosts_.extract(name);
+    if (host && table_.in_care(name)) {
+        waiting_[name] = {.file = std::move(host.mapped()), .goes = true};
         report.waiting.push_back(name);
-    } else if (table_.remove(name)) { // who is gone already need not be removed
-        report.removed.push_back(name);
+        return;
     }
+    waiting_.erase(name);
+    if (table_.remove(name)) // who is gone already need not be removed
+        report.removed.push_back(name);
 }
 
 /// One host may take what another one gives up, so those that fail are tried again as long as others succeed.
-void FileHosts::set_all(std::map<std::string, HostFile> wanted, Report& report) {
+void FileHosts::set_all(std::map<std::string, HostFile> wanted, const std::set<std::string>& told, Report& report) {
     std::vector<Error> errors;
     for (bool progress = true; progress && !wanted.empty();) {
         progress = false;
         errors.clear();
         for (auto it = wanted.begin(); it != wanted.end();) {
             const auto& [name, file] = *it;
+            waiting_.erase(name);
             if (auto set = table_.set(file.config); set) {
                 const bool is_new = hosts_.insert_or_assign(name, file).second;
                 (is_new ? report.added : report.changed).push_back(name);
             } else if (set.error().code == Errc::busy) {
-                waiting_[name] = file;
+                waiting_[name] = {.file = file};
                 report.waiting.push_back(name);
             } else {
-                errors.push_back(in_file(file.path, set.error()));
+                if (set.error().code == Errc::exists)
+                    waiting_[name] = {.file = file, .is_told = true};
+                if (!told.contains(name))
+                    errors.push_back(in_file(file.path, set.error()));
                 ++it;
                 continue;
             }

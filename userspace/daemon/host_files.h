@@ -57,27 +57,36 @@ public:
     explicit FileHosts(Table table) : table_(std::move(table)) {}
 
     /// Adds the hosts of new files, changes those whose file changed, removes those whose file is gone.  A host in
-    /// proxy care keeps its record until retry() finds it awake; so does one whose file is broken.
+    /// proxy care keeps its record until retry() finds it awake; so does one whose file is broken.  A file that wants
+    /// what another host has is an error, and retry() tries it again too.
     Report apply(const HostFiles& files);
-    /// To be called from time to time: does what had to wait, if it can be done now.
+    /// To be called from time to time: does what had to wait, if it can be done now.  What is told already is not told
+    /// again.
     Report retry();
 
     /// The table has a host that this file configured in an earlier life of the daemon.
     void adopt(const std::string& name, HostFile file) { hosts_.insert_or_assign(name, std::move(file)); }
     /// The file that a host comes from; nullptr: it does not come from one.
     [[nodiscard]] const std::string* file_of(std::string_view name) const;
+    /// The same; of a host whose file is gone, but which stays until it is awake, that file.  Empty: none.
+    [[nodiscard]] std::string origin_of(std::string_view name) const;
     [[nodiscard]] std::size_t size() const { return hosts_.size(); }
     /// Somebody else removed or changed a host that does not come from a file (any more).
     void forget(std::string_view name);
 
 private:
-    void set_all(std::map<std::string, HostFile> wanted, Report& report);
+    /// `told`: of these it is known that another host has what they want.
+    void set_all(std::map<std::string, HostFile> wanted, const std::set<std::string>& told, Report& report);
     void remove(const std::string& name, Report& report);
 
     Table table_;
     std::map<std::string, HostFile, std::less<>> hosts_; // as the table has them
-    /// What has to wait; nothing: the host goes.
-    std::map<std::string, std::optional<HostFile>, std::less<>> waiting_;
+    struct Waiting {
+        HostFile file;
+        bool goes = false; // the file is gone, and the host is to follow
+        bool is_told = false; // why it cannot be done: another host has what it wants
+    };
+    std::map<std::string, Waiting, std::less<>> waiting_;
 };
 
 } // namespace pz

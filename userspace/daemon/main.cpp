@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // proxzzyd: the network proxy for sleeping hosts.
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <sstream>
+#include <variant>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -52,6 +61,13 @@ pz::Result<pz::HostFiles> read_hosts(const pz::DaemonOptions& options, std::size
     return files;
 }
 
+/// What this program would refuse in the files, one by one and together.
+std::vector<pz::Error> errors_in(const pz::DaemonOptions& options, const pz::HostFiles& files) {
+    auto errors = files.errors;
+    std::ranges::move(pz::check_host_files(options, files), std::back_inserter(errors));
+    return errors;
+}
+
 std::string status_line(const pz::DaemonOptions& options) {
     return fmt::format("Serving {}", fmt::join(options.interfaces, ", "));
 }
@@ -86,6 +102,21 @@ public:
         pz::service_manager::ready(status_line(running_));
     }
 
+    /// Whether a program that is executed anew would take the configuration as it is now; if not, why is logged.
+    [[nodiscard]] bool can_restart() const {
+        std::vector<pz::Error> errors;
+        if (const auto parsed = pz::parse_options(argc_, argv_); !parsed) {
+            errors.push_back(parsed.error());
+        } else {
+            const auto& options = std::get<pz::DaemonOptions>(*parsed);
+            const auto files = read_hosts(options, 0);
+            errors = files ? errors_in(options, *files) : std::vector{files.error()};
+        }
+        for (const auto& error : errors)
+            record(pz::control::EventKind::failed, "no restart: " + error.message);
+        return errors.empty();
+    }
+
 private:
     void record(pz::control::EventKind kind, std::string text) const {
         pz::control::Event event;
@@ -99,7 +130,8 @@ private:
     pz::Daemon& daemon_;
 };
 
-/// Calls `reload` for each SIGHUP until another signal of the set stops the loop; that is in `ending`.
+/// Calls `reload` for each SIGHUP until another signal of the set stops the loop; that is in `ending`.  SIGUSR1 does
+/// only with a configuration that can be read again.
 void wait_signal(boost::asio::signal_set& signals, boost::asio::io_context& loop, const Reload& reload, int& ending) {
     signals.async_wait([&](const boost::system::error_code& error, int number) {
         if (error)
@@ -108,17 +140,59 @@ void wait_signal(boost::asio::signal_set& signals, boost::asio::io_context& loop
             reload();
             return wait_signal(signals, loop, reload, ending);
         }
+        if (number == SIGUSR1 && !reload.can_restart())
+            return wait_signal(signals, loop, reload, ending);
         ending = number;
         loop.stop();
     });
 }
 
-/// `restart`: the daemon ended so that its program can be executed anew.
+/// From one life of the process to the next, which execv() begins.
+namespace next_life {
+
+constexpr const char* variable = "PROXZZYD_KEEPS";
+constexpr std::array signals{SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+/// Signals wait while there is nobody to handle them.
+void block_signals(bool block) {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : signals)
+        ::sigaddset(&set, signal);
+    ::pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, nullptr);
+}
+
+/// Says which descriptors stay open.
+void keep(const std::vector<pz::Fd>& kept) {
+    std::vector<int> numbers;
+    for (const auto& fd : kept)
+        numbers.push_back(fd.get());
+    ::setenv(variable, fmt::format("{}", fmt::join(numbers, " ")).c_str(), 1);
+}
+
+/// What the life before has kept open.
+std::vector<pz::Fd> kept() {
+    std::vector<pz::Fd> fds;
+    const char* text = ::getenv(variable);
+    std::istringstream numbers(text == nullptr ? "" : text);
+    ::unsetenv(variable);
+    for (int fd = -1; numbers >> fd;)
+        if (fd > STDERR_FILENO && ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+            fds.emplace_back(fd);
+    return fds;
+}
+
+} // namespace next_life
+
+/// `restart`: the daemon ended so that its program can be executed anew, with these descriptors open.
 int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, const char* const* argv,
-        bool& restart) {
+        std::optional<std::vector<pz::Fd>>& restart) {
+    auto kept = next_life::kept();
     boost::asio::io_context loop(1);
-    boost::asio::signal_set signals(loop, SIGTERM, SIGINT, SIGHUP);
-    signals.add(SIGUSR1);
+    boost::asio::signal_set signals(loop);
+    for (const int signal : next_life::signals)
+        signals.add(signal);
+    next_life::block_signals(false);
     auto daemon = pz::Daemon::load(loop, options);
     if (!daemon)
         return refuse(daemon.error());
@@ -128,8 +202,9 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
         return refuse(server.error());
     if (auto served = (*daemon)->serve(); !served)
         return refuse(served.error());
-    if (!(*daemon)->set_file_hosts(files))
-        return exit_failed;
+    kept.clear();
+    // what collides with a stored host is told, and done when it can be: no reason to serve nobody
+    (void)(*daemon)->set_file_hosts(files);
     const Reload reload(argc, argv, options, **daemon);
     int ending = 0;
     wait_signal(signals, loop, reload, ending);
@@ -139,10 +214,9 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
     journal.record(pz::control::EventKind::ready, std::move(ready));
     pz::service_manager::ready(status_line(options));
     loop.run();
-    restart = ending == SIGUSR1;
     pz::control::Event stopping;
-    if (restart) {
-        (*daemon)->leave();
+    if (ending == SIGUSR1) {
+        restart = (*daemon)->leave();
         pz::service_manager::reloading();
         stopping.text = "restarts; the kernel goes on answering";
     } else {
@@ -179,18 +253,18 @@ int main(int argc, char** argv) {
     const auto files = read_hosts(options, 0);
     if (!files)
         return refuse(std::span(&files.error(), 1));
-    auto errors = files->errors;
-    std::ranges::move(pz::check_host_files(options, *files), std::back_inserter(errors));
-    if (!errors.empty())
+    if (const auto errors = errors_in(options, *files); !errors.empty())
         return refuse(errors);
     if (options.check_config) {
         std::printf("proxzzyd: the configuration is right; hosts from files: %zu\n", files->hosts.size());
         return 0;
     }
     pz::log::set_up("proxzzyd", options.log_level);
-    bool restart = false;
+    std::optional<std::vector<pz::Fd>> restart;
     const int status = run(options, *files, argc, argv, restart);
-    if (restart && status == 0) {
+    if (restart) {
+        next_life::block_signals(true);
+        next_life::keep(*restart);
         ::execv(path.c_str(), argv);
         return refuse({pz::Errc::system, fmt::format("cannot execute {}: error {}", path, errno)});
     }

@@ -45,9 +45,8 @@ std::optional<StoredHost> Daemon::row_of(const std::string& name) const {
     if (host == nullptr)
         return std::nullopt;
     const Clocks clocks;
-    const auto* file = file_hosts_.file_of(name);
     StoredHost row{.name = name,
-                   .file = file == nullptr ? "" : *file,
+                   .file = file_hosts_.origin_of(name),
                    .id = host->id,
                    .generation = host->generation,
                    .state = host->state,
@@ -116,7 +115,7 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
 void Daemon::restore_hosts() {
     left_at_ = fastpath_->last_heartbeat();
     if (left_at_)
-        table_.skip_generations(fastpath_->last_released());
+        table_.skip_generations(fastpath_->last_generation());
     auto found = std::exchange(found_, {});
     for (const auto& problem : found.problems)
         record_failure(problem);
@@ -126,6 +125,8 @@ void Daemon::restore_hosts() {
         auto done = restore_host(stored, true);
         if (done) {
             ++restored;
+            if (!found.problems.empty()) // the file that they are in may be the damaged one
+                state_->changed(stored.name);
             continue;
         }
         not_restored_.emplace(stored.name, done.error().message);
@@ -150,9 +151,10 @@ void Daemon::commit(Committed done) {
     auto change = std::exchange(change_, std::nullopt);
     if (!change)
         return done(control::Durable::no);
-    not_restored_.erase(change->name); // it was replaced or removed
     const bool holds = !change->before.has_value();
-    change->done = [holds, done = std::move(done)](const Result<>& stored) {
+    change->done = [this, name = change->name, holds, done = std::move(done)](const Result<>& stored) {
+        if (stored)
+            not_restored_.erase(name); // it was replaced or removed
         if (stored)
             done(control::Durable::yes);
         else if (holds)
@@ -164,9 +166,14 @@ void Daemon::commit(Committed done) {
 }
 
 void Daemon::put_back(const std::string& name, const std::optional<StoredHost>& before) {
+    if (const auto is = row_of(name); is && before && is->generation == before->generation &&
+                                      is->state == before->state && is->config == before->config)
+        return; // nothing has come of it
     if (table_.find(name) != nullptr)
         if (auto removed = remove_host(name); !removed)
             record_failure(removed.error().message);
+    if (!before && not_restored_.contains(name))
+        return state_->unchanged(name);
     if (!before)
         return;
     if (auto restored = restore_host(*before, false); !restored)

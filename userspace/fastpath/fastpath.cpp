@@ -107,8 +107,12 @@ Fastpath::Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon)
 
 Fastpath::~Fastpath() = default;
 
-/// Opens the pinned map if it has the layout and the size of `map`.
-Fd open_pinned(const PinDirectory& pins, const bpf_map* map) {
+void Fastpath::forget_before() {
+    before_ = {};
+}
+
+/// The pinned map if it has the layout and the size of `map`.
+Fd open_same(const PinDirectory& pins, const bpf_map* map) {
     Fd pinned(bpf_obj_get(pins.map_path(bpf_map__name(map)).c_str()));
     bpf_map_info info{};
     std::uint32_t size = sizeof(info);
@@ -119,30 +123,33 @@ Fd open_pinned(const PinDirectory& pins, const bpf_map* map) {
     return pinned;
 }
 
-/// Lets the programs of `skeleton` use pz_live_v1 and the rings of the ones that still answer.
+/// What a daemon that is gone left in the pinned maps.  If theirs are like ours, the programs of `skeleton` use its
+/// pz_live_v1 and its rings.
 Fastpath::Before Fastpath::take_over(const PinDirectory& pins, proxzzy_bpf& skeleton) {
     const auto& maps = skeleton.maps;
+    const auto pinned = [&](const bpf_map* map) { return PinnedArray::open(pins.map_path(bpf_map__name(map))); };
     if (pins.links().empty())
         return {};
-    const Fd daemon = open_pinned(pins, maps.pz_daemon_v1);
-    const std::uint32_t zero = 0;
-    pz_daemon value{};
-    if (!daemon || bpf_map_lookup_elem(daemon.get(), &zero, &value) != 0 || value.abi_version != PZ_ABI_VERSION ||
-        to_ns(std::chrono::steady_clock::now()) - value.heartbeat_ns >= value.answer_without_daemon_ns)
+    const auto daemon = pinned(maps.pz_daemon_v1).at<pz_daemon>(0);
+    Before before{.heartbeat = instant_from_ns(daemon.heartbeat_ns),
+                  .policy = pinned(maps.pz_policy_v1),
+                  .live = pinned(maps.pz_live_v1)};
+    if (to_ns(std::chrono::steady_clock::now()) - daemon.heartbeat_ns >= daemon.answer_without_daemon_ns ||
+        !before.policy || !before.live)
         return {};
-    Fd policy = open_pinned(pins, maps.pz_policy_v1);
     const std::array shared{maps.pz_live_v1, maps.pz_triggers_v1, maps.pz_overheard_v1};
-    std::array<Fd, shared.size()> pinned;
-    std::ranges::transform(shared, pinned.begin(), [&](const bpf_map* map) { return open_pinned(pins, map); });
-    if (!policy || !std::ranges::all_of(pinned, [](const Fd& fd) { return static_cast<bool>(fd); }))
-        return {};
+    std::array<Fd, shared.size()> same;
+    std::ranges::transform(shared, same.begin(), [&](const bpf_map* map) { return open_same(pins, map); });
+    if (daemon.abi_version != PZ_ABI_VERSION || !std::ranges::all_of(same, [](const Fd& fd) { return bool{fd}; }))
+        return before;
     for (std::size_t i = 0; i < shared.size(); i++)
-        if (bpf_map__reuse_fd(shared[i], pinned[i].get()) != 0)
+        if (bpf_map__reuse_fd(shared[i], same[i].get()) != 0)
             return {};
-    return {.heartbeat = instant_from_ns(value.heartbeat_ns), .policy = std::move(policy)};
+    before.live = {};
+    return before;
 }
 
-Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& options) {
+Result<Fastpath::Loaded> Fastpath::load(const PinDirectory& pins, const Options& options) {
     Skeleton skeleton(proxzzy_bpf__open());
     if (!skeleton)
         return fail_errno("cannot open the kernel programs", errno);
@@ -177,20 +184,13 @@ Result<Fastpath::Loaded> Fastpath::load(PinDirectory& pins, const Options& optio
                           -error);
     }
 
-    if (!before.heartbeat) // nobody watches over what they answer for: a later daemon must not take it for ours
-        for (const auto& name : pins.links())
-            pins.remove_link(name);
-    pins.remove_maps();
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, skeleton->obj) {
-        const std::string_view name = bpf_map__name(map);
-        if (!name.starts_with("pz_"))
-            continue; // .rodata
-        const std::string path = pins.map_path(name);
-        if (bpf_map__pin(map, path.c_str()) != 0)
-            return fail_errno("cannot pin " + path, errno);
+    for (std::uint32_t host = 0; host < std::min(before.live.size(), options.max_hosts); host++) {
+        const auto old = before.live.at<pz_live>(host);
+        pz_live live{};
+        live.released = old.released;
+        live.last_seen_ns = old.last_seen_ns;
+        PZ_TRY(update(maps.pz_live_v1, &host, &live, "what the owners said"));
     }
-
     FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
     FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
     return Loaded{std::move(skeleton), std::move(egress), std::move(addresses), std::move(macs), std::move(before)};
@@ -212,6 +212,23 @@ Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
     std::copy_n(options.magic_ports.begin(), std::min<std::size_t>(options.magic_ports.size(), PZ_MAX_MAGIC_PORTS),
                 daemon.magic_ports);
     return std::unique_ptr<Fastpath>(new Fastpath(std::move(pins), *std::move(loaded), daemon));
+}
+
+Result<> Fastpath::pin_maps() {
+    if (!before_.heartbeat) // nobody watches over what they answer for: a later daemon must not take it for ours
+        for (const auto& name : pins_.links())
+            pins_.remove_link(name);
+    pins_.remove_maps();
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton_->obj) {
+        const std::string_view name = bpf_map__name(map);
+        if (!name.starts_with("pz_"))
+            continue; // .rodata
+        const std::string path = pins_.map_path(name);
+        if (bpf_map__pin(map, path.c_str()) != 0)
+            return fail_errno("cannot pin " + path, errno);
+    }
+    return {};
 }
 
 Result<XdpMode> Fastpath::attach(const std::string& interface, int ifindex) {
@@ -361,33 +378,27 @@ void Fastpath::forget(std::uint32_t host) {
 pz_live Fastpath::live(std::uint32_t host) const {
     pz_live live{};
     bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.pz_live_v1), &host, &live);
+    if (before_.live) { // what the programs before saw until they were replaced
+        const auto before = before_.live.at<pz_live>(host);
+        live.released = std::max(live.released, before.released);
+        live.last_seen_ns = std::max(live.last_seen_ns, before.last_seen_ns);
+        live.last_trigger_ns = std::max(live.last_trigger_ns, before.last_trigger_ns);
+    }
     return live;
 }
 
 pz_stage Fastpath::stage_before(const std::string& interface, int ifindex, std::uint32_t host,
                                 std::uint32_t generation) const {
-    pz_policy policy{};
-    if (!before_.policy || pins_.attached_to(interface) != static_cast<std::uint32_t>(ifindex) ||
-        bpf_map_lookup_elem(before_.policy.get(), &host, &policy) != 0 || policy.generation != generation)
+    if (pins_.attached_to(interface) != static_cast<std::uint32_t>(ifindex))
         return PZ_STAGE_NONE;
-    return static_cast<pz_stage>(policy.stage);
+    const auto policy = before_.policy.at<pz_policy>(host);
+    return policy.generation == generation ? static_cast<pz_stage>(policy.stage) : PZ_STAGE_NONE;
 }
 
-std::uint32_t Fastpath::last_released() const {
-    const bpf_map* map = skeleton_->maps.pz_live_v1;
-    constexpr std::uint32_t at_a_time = 4096;
+std::uint32_t Fastpath::last_generation() const {
     std::uint32_t last = 0;
-    std::vector<std::uint32_t> keys(at_a_time);
-    std::vector<pz_live> values(at_a_time);
-    std::uint32_t next = 0;
-    for (std::uint32_t read = 0, count = at_a_time; read < bpf_map__max_entries(map) && count != 0; read += count) {
-        std::uint32_t from = next;
-        count = at_a_time;
-        bpf_map_lookup_batch(bpf_map__fd(map), read == 0 ? nullptr : &from, &next, keys.data(), values.data(), &count,
-                             nullptr); // its error after the last one says that there are no more
-        for (std::uint32_t i = 0; i < count; i++)
-            last = std::max(last, values[i].released);
-    }
+    for (std::uint32_t host = 0; host < before_.policy.size(); host++)
+        last = std::max({last, before_.policy.at<pz_policy>(host).generation, live(host).released});
     return last;
 }
 

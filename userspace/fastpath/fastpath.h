@@ -17,6 +17,7 @@
 #include "fastpath/attach.h"
 #include "fastpath/dry_run.h"
 #include "fastpath/filter.h"
+#include "fastpath/pinned_array.h"
 #include "net/address.h"
 
 struct proxzzy_bpf;
@@ -58,13 +59,16 @@ std::string_view reason_sentence(std::uint32_t reason);
 /// Writer of the maps.  Not thread-safe: the loop thread owns it, the ring descriptors excepted.
 class Fastpath {
 public:
-    /// Loads the programs and pins the maps.  Nothing is attached yet.  If the programs of a daemon that is gone still
-    /// answer, pz_live_v1 and the rings go on: what the owners said and the triggers that wait are not lost.
+    /// Loads the programs.  Nothing is attached or pinned yet.  If the programs of a daemon that is gone still
+    /// answer, what the owners said is not lost; nor, if the maps are like ours, are the triggers that wait in its
+    /// ring.
     static Result<std::unique_ptr<Fastpath>> open(const Options& options);
     ~Fastpath();
     Fastpath(const Fastpath&) = delete;
     Fastpath& operator=(const Fastpath&) = delete;
 
+    /// To be called before attach(), when the maps are filled: they take the place of those of the daemon before.
+    Result<> pin_maps();
     Result<XdpMode> attach(const std::string& interface, int ifindex);
     /// Takes the program off the interface that attach() was called for, and removes the pin.  Harmless when it is
     /// gone.
@@ -90,14 +94,19 @@ public:
     void stop_answering(std::uint32_t host, const std::optional<IpAddress>& address);
     void forget(std::uint32_t host);
 
+    /// What the kernel knows of a host.
     [[nodiscard]] pz_live live(std::uint32_t host) const;
     /// The last heartbeat of the daemon before, if its programs still answer.
     [[nodiscard]] std::optional<Instant> last_heartbeat() const { return before_.heartbeat; }
     /// What they do with a host on that interface: PZ_STAGE_NONE if it is not in their care in this generation.
     [[nodiscard]] pz_stage stage_before(const std::string& interface, int ifindex, std::uint32_t host,
                                         std::uint32_t generation) const;
-    /// The highest generation that pz_live_v1 says is released.
-    [[nodiscard]] std::uint32_t last_released() const;
+    /// The highest generation in their maps.
+    [[nodiscard]] std::uint32_t last_generation() const;
+    /// Its maps are of another size or version than ours: what is in its rings stays there.
+    [[nodiscard]] bool has_new_rings() const { return static_cast<bool>(before_.live); }
+    /// They have told what they knew: lets go of their maps.
+    void forget_before();
     Result<> heartbeat(Instant now);
     [[nodiscard]] std::vector<ReasonCount> counters() const;
     /// What the kernel would do with a frame that comes in on the interface, or leaves by it.  The first call loads the
@@ -127,7 +136,8 @@ private:
     /// What a daemon that is gone left and that is still in force.
     struct Before {
         std::optional<Instant> heartbeat;
-        Fd policy; // its pz_policy_v1
+        PinnedArray policy;
+        PinnedArray live; // if our programs do not use it too
     };
 
     struct Loaded {
@@ -138,7 +148,7 @@ private:
         Before before;
     };
     static Before take_over(const PinDirectory& pins, proxzzy_bpf& skeleton);
-    static Result<Loaded> load(PinDirectory& pins, const Options& options);
+    static Result<Loaded> load(const PinDirectory& pins, const Options& options);
 
     Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon);
     Result<> program(const HostEntry& entry, pz_stage stage, bool with_addresses);

@@ -393,6 +393,8 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     if (id != record.id)
         stage = PZ_STAGE_NONE; // that was another record of the kernel's
     record.id = id;
+    record.since = std::min(record.since, now); // the wall clock that they were stored by may have been ahead
+    record.configured = std::min(record.configured, now);
     record.due.reset();
     record.identity = record.config.identity.value_or(options_.default_identity);
     skip_generations(record.generation);

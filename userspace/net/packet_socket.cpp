@@ -2,9 +2,11 @@
 // Sending whole frames, and the interface's filters for the MACs that the gateway speaks for.
 #include "net/packet_socket.h"
 
+#include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -62,6 +64,13 @@ Result<> PacketSocket::join(const MacAddress& mac) {
 
 Result<> PacketSocket::leave(const MacAddress& mac) {
     return change_membership(fd_.get(), ifindex_, mac, PACKET_DROP_MEMBERSHIP, "no longer receiving for");
+}
+
+Result<Fd> PacketSocket::inheritable() const {
+    Fd copy(::fcntl(fd_.get(), F_DUPFD, STDERR_FILENO + 1)); // NOLINT(android-cloexec-dup): that is what it is for
+    if (!copy)
+        return fail_errno(fmt::format("a second descriptor of the socket on interface index {}", ifindex_), errno);
+    return copy;
 }
 
 } // namespace pz

@@ -22,6 +22,9 @@ public:
     Result<> join(const MacAddress& mac);
     Result<> leave(const MacAddress& mac);
 
+    /// The same socket once more, which execve() does not close: join() holds until the last one is closed.
+    [[nodiscard]] Result<Fd> inheritable() const;
+
     [[nodiscard]] int ifindex() const { return ifindex_; }
 
 private:

@@ -5,7 +5,12 @@
 
 #include <linux/types.h>
 
-#define PZ_ABI_VERSION 1
+/*
+ * Changes with the layout of pz_policy, pz_live or pz_event.  A daemon that finds the maps of another version still takes
+ * over from it without a gap, so these keep their places in all versions: generation and stage of pz_policy; released,
+ * last_seen_ns and last_trigger_ns of pz_live; the first four fields of pz_daemon.
+ */
+#define PZ_ABI_VERSION 2
 
 #define PZ_MAX_VLAN_TAGS 2
 #define PZ_MAX_RULES 32
@@ -176,6 +181,10 @@ PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_asker) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_live) == 48 + 8 * PZ_CONFLICT_SLOTS, "layout");
+PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_policy, stage) == 4, "the same in all versions");
+PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_live, last_seen_ns) == 8, "the same in all versions");
+PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_live, last_trigger_ns) == 16, "the same in all versions");
+PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_daemon, answer_without_daemon_ns) == 16, "the same in all versions");
 PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
 
 #endif
