@@ -71,3 +71,47 @@ def R32_probing_wakes_nobody_and_ends_when_the_host_sleeps(lan):
     assert len(wire.frames(is_probe(lan))) == PROBES + addresses, "a sleeper is probed"
     assert not wire.frames(lambda frame: frame.ethertype == ETH_MAGIC)
     assert_slept(lan, proxy, since)
+
+
+@test("arping", hosts=2, ipv6=False)
+def R32_whom_the_gateway_cannot_ask_is_not_taken_for_silent(lan):
+    """The gateway has no IPv4 address: an agentless host stays awake, or unanswered after a restart; the host that said
+    that it sleeps is answered for.  With the address everything goes its way."""
+    printer, desk = lan.segments[0].hosts
+    own = f"{lan.gateway.ip4}/24"
+
+    def is_answered(host):
+        done = lan.client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", host.ip4, check=False)
+        return host.mac.upper() in done.stdout
+
+    def not_asked(proxy):
+        return [e for e in events(proxy, "failed") if f"printer: cannot probe {printer.ip4}" in e["text"]]
+
+    proxy = lan.proxy("--probe-interval", "1")
+    proxy.add(printer, "printer", "--auto")
+    proxy.add(desk, "desk")
+    proxy.put_to_sleep(desk, "desk")
+    printer.suspend()
+    proxy.wait_state("asleep", "printer", 20)
+    proxy.stop()
+
+    lan.gateway.ns.ip("addr", "del", own, "dev", lan.gateway.interface)
+    proxy.start()
+    wait_until("who said that he sleeps is answered for", lambda: is_answered(desk), 20)
+    wait_until("it is told", lambda: len(not_asked(proxy)) > 3, 20)
+    assert proxy.state("printer") == "asleep"
+    assert not is_answered(printer), "answered for without having been asked"
+    lan.gateway.ns.ip("addr", "add", own, "dev", lan.gateway.interface)
+    wait_until("the printer is answered for", lambda: is_answered(printer), 20)
+
+    printer.power_on()
+    printer.run("arping", "-c", "1", "-w", "3", "-I", "eth0", lan.client.ip4)
+    proxy.wait_state("awake", "printer")
+    lan.gateway.ns.ip("addr", "del", own, "dev", lan.gateway.interface)
+    before = len(not_asked(proxy))
+    wait_until("four probes more could not be sent", lambda: len(not_asked(proxy)) > before + PROBES, 40)
+    assert proxy.state("printer") == "awake"
+    assert [e["to"] for e in events(proxy, "state") if e["host"] == "printer"] == ["awake"]
+    printer.suspend()
+    lan.gateway.ns.ip("addr", "add", own, "dev", lan.gateway.interface)
+    proxy.wait_state("asleep", "printer", 20)

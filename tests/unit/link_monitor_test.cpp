@@ -119,6 +119,20 @@ TEST_F(Monitored, APortThatLeavesItsBridgeIsNotGone) {
     EXPECT_TRUE(told_of_the_bridge);
 }
 
+TEST_F(Monitored, AddressesThatComeAndGoAreTold) {
+    (void)monitor_->read();
+    const auto is_told = [&](const char* command) {
+        run(command);
+        pollfd ready{.fd = monitor_->fd(), .events = POLLIN, .revents = 0};
+        const bool is_readable = ::poll(&ready, 1, 5000) > 0;
+        return is_readable && monitor_->read().addresses;
+    };
+    EXPECT_TRUE(is_told("ip address add 192.0.2.1/24 dev pz0"));
+    EXPECT_TRUE(is_told("ip address del 192.0.2.1/24 dev pz0"));
+    EXPECT_TRUE(is_told("ip address add 2001:db8::1/64 dev pz0 nodad"));
+    EXPECT_TRUE(is_told("ip address del 2001:db8::1/64 dev pz0"));
+}
+
 TEST_F(Monitored, ChangesThatDidNotFitAreTold) {
     // Each of them is told; nobody reads.
     run("for i in $(seq 400); do echo link set pz0 mtu $((1000 + i)); done | ip -batch -");

@@ -148,6 +148,18 @@ TEST_F(VethPair, IsUpOnlyWithCarrier) {
     EXPECT_FALSE(find_link("pz0").value().up);
 }
 
+TEST(SourceAddresses, TheFirstOfEachFamilyAndLinkLocalBeforeOtherIpv6) {
+    const auto ip = [](const char* text) { return IpAddress::parse(text).value(); };
+    EXPECT_EQ(choose_sources({}), SourceAddresses{});
+    EXPECT_EQ(choose_sources({ip("2001:db8::1"), ip("192.0.2.1"), ip("fe80::1"), ip("198.51.100.1"), ip("fe80::2")}),
+              (SourceAddresses{.ip4 = ip("192.0.2.1"), .ip6 = ip("fe80::1"), .link_local = ip("fe80::1")}));
+    EXPECT_EQ(choose_sources({ip("2001:db8::1"), ip("2001:db8::2")}),
+              (SourceAddresses{.ip4 = {}, .ip6 = ip("2001:db8::1"), .link_local = {}}));
+    EXPECT_EQ(choose_sources({ip("169.254.0.1")}),
+              (SourceAddresses{.ip4 = ip("169.254.0.1"), .ip6 = {}, .link_local = {}}))
+        << "the link-local one is of IPv6";
+}
+
 TEST_F(VethPair, AddressesComeInKernelOrderAndTentativeOnesAreLeftOut) {
     run("ip addr add 192.0.2.1/24 dev pz0");
     run("ip addr add 198.51.100.1/24 dev pz0");

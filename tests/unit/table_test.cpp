@@ -225,7 +225,8 @@ protected:
     }
 };
 
-const Lines look_for_it{"serve", "stage_unanswered", "probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"};
+const Lines look_for_it{"serve", "stage_unanswered"};
+const Lines ask_for_all{"probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"};
 
 TEST_F(Restored, AnAwakeHostIsAsItWas) {
     const Host before = desk();
@@ -250,6 +251,8 @@ TEST_F(Restored, R2_ASleeperThatNobodyWatchedIsLookedForThenServed) {
     to_asleep();
     EXPECT_EQ(restart(PZ_STAGE_NONE, 10min), look_for_it);
     EXPECT_EQ(state(), HostState::asleep);
+    now += 20s; // until replies can be heard
+    EXPECT_EQ(lines(tick()), ask_for_all);
     now += 2900ms;
     for (const auto& line : lines(tick()))
         EXPECT_TRUE(line.starts_with("probe ")) << line;
@@ -314,7 +317,8 @@ TEST_F(Restored, WithoutALinkEverythingWaitsForIt) {
     table.link_lost(lan);
     EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), (Lines{"serve", "stage_unanswered"}));
     EXPECT_EQ(table.next_deadline(), std::nullopt);
-    EXPECT_EQ(lines(table.link_back(lan, now)), (Lines{"probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1"}));
+    table.link_back(lan, now);
+    EXPECT_EQ(lines(tick()), ask_for_all);
 }
 
 TEST_F(Restored, AnAddressThatEndedMeanwhileIsNotServed) {
@@ -356,8 +360,7 @@ TEST_F(Restored, IdsAndGenerationsGoOn) {
     // an id that is taken, or that there is no room for: another one, which the kernel did not watch
     kept.config = config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}});
     kept.valid_until = {std::nullopt};
-    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)),
-              (Lines{"serve", "stage_unanswered", "probe 192.0.2.30"}));
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), look_for_it);
     kept.config = config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}});
     kept.id = 4'000'000'000U;
     ASSERT_TRUE(table.restore(kept, PZ_STAGE_NONE, now));
@@ -1826,7 +1829,12 @@ TEST_F(Ageing, TheLongestValidityDoesNotOverflow) {
 class Links : public Table {
 protected:
     Effects lose() { return table.link_lost(lan); }
-    Effects regain() { return table.link_back(lan, now); }
+    /// With what follows at once.
+    Effects regain() {
+        Effects effects = table.link_back(lan, now);
+        std::ranges::copy(tick(), std::back_inserter(effects));
+        return effects;
+    }
     /// Nothing is due and nothing happens, however long the link is away.
     void expect_rest(Duration away = 10min) {
         EXPECT_EQ(table.next_deadline(), std::nullopt);
@@ -2206,9 +2214,13 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     EXPECT_EQ(table.tick(start + 3s + 9us, last_seen).size(), 36U);
     EXPECT_EQ(asked, 10U);
     EXPECT_EQ(table.next_deadline(), start + 3s + 10us);
-    table.tick(start + 4s, last_seen);
+    constexpr std::size_t most = PresenceTable::hosts_at_a_time;
+    EXPECT_EQ(table.tick(start + 4s, last_seen).size(), 4 * most) << "others get their turn";
+    EXPECT_EQ(asked, 10 + most);
+    EXPECT_EQ(table.next_deadline(), start + 3s + (10 + most) * 1us) << "in order";
+    while (table.next_deadline().value() <= start + 4s)
+        table.tick(start + 4s, last_seen);
     EXPECT_EQ(asked, count);
-    EXPECT_EQ(table.tick(start + 4s, last_seen).size(), 0U);
 }
 
 // ---- hosts without an agent -----------------------------------------------------------------------------------------
@@ -2278,8 +2290,9 @@ TEST_F(Agentless, AProbeThatCouldNotBeSentIsNotOneWithoutAnAnswer) {
             if (state() != HostState::awake)
                 break;
             asked.push_back(line(effect));
-            if (effect.address == a6)
-                table.not_probed(desk().id);
+            if (effect.address == a6) {
+                EXPECT_TRUE(table.not_probed(desk().id));
+            }
         }
         if (state() != HostState::awake)
             break;
@@ -2296,6 +2309,63 @@ TEST_F(Agentless, IsNeverFoundAsleepIfItCannotBeProbed) {
                 table.not_probed(desk().id);
     }
     EXPECT_EQ(state(), HostState::awake);
+}
+
+/// Nobody told that it sleeps.
+TEST_F(Agentless, IsNotAnsweredForBeforeItCouldBeAskedWhenItsLinkIsBack) {
+    found_asleep();
+    table.link_lost(lan);
+    now += 10min;
+    table.link_back(lan, now);
+    const auto pass = [&](Duration time, auto can_ask) {
+        for (const Instant until = now + time; table.next_deadline().value() <= until;) {
+            now = *table.next_deadline();
+            for (const Effect& effect : tick()) {
+                EXPECT_EQ(effect.kind, Kind::probe);
+                if (!can_ask(*effect.address))
+                    table.not_probed(desk().id);
+            }
+        }
+    };
+    pass(10min, [](const IpAddress&) { return false; });
+    EXPECT_TRUE(desk().resumes);
+    const Instant last = desk().next_probe; // from here on it can be asked, if only for one of its addresses
+    pass(last + 2900ms - now, [](const IpAddress& ip) { return ip == a6; });
+    now = last + 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+}
+
+TEST_F(Agentless, IsNotAnsweredForWhileItWakesBeforeItCouldBeAsked) {
+    found_asleep();
+    table.link_lost(lan);
+    trigger(a1);
+    table.link_back(lan, now);
+    for (const Instant end = now + 60s; state() == HostState::waking; now = *table.next_deadline()) {
+        ASSERT_LE(now, end);
+        for (const Effect& effect : tick()) {
+            EXPECT_NE(effect.kind, Kind::serve);
+            if (effect.kind == Kind::probe)
+                table.not_probed(desk().id);
+        }
+        if (state() == HostState::unreachable)
+            break;
+    }
+    EXPECT_EQ(state(), HostState::unreachable);
+}
+
+TEST_F(Agentless, WhoSaidThatItSleepsIsAnsweredForThoughItCouldNotBeAsked) {
+    add(config("agent", 2, {{IpAddress::v4({192, 0, 2, 20})}}));
+    ASSERT_TRUE(table.request_sleep("agent", now).has_value());
+    now += 3s;
+    tick();
+    table.link_lost(lan);
+    table.link_back(lan, now);
+    for (int round = 0; round < 6; ++round, now += 500ms)
+        for (const Effect& effect : tick())
+            if (effect.kind == Kind::probe) {
+                EXPECT_FALSE(table.not_probed(effect.host));
+            }
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
 }
 
 TEST_F(Agentless, IsWatchedAgainWhenItIsBack) {
@@ -2496,6 +2566,7 @@ private:
                 resumed_[id] = now_;
             }
         apply(table_.link_back(segment, now_));
+        tick();
     }
     bool has_link(const Host& host) const { return !lost_.contains(host.segment); }
     /// The host may be back: nobody answers for it.

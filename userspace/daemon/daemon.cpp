@@ -784,6 +784,8 @@ void Daemon::wait_links() {
 
 void Daemon::read_links() {
     const auto read = monitor_.read();
+    if (read.lost || read.addresses || !read.changes.empty())
+        sources_.clear();
     if (!read.lost) {
         for (const auto& change : read.changes)
             on_link_change(change);
@@ -989,8 +991,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         send_magic(*host, *segment);
         break;
     case Kind::probe:
-        if (effect.address && !probe(*host, *segment, *effect.address))
-            table_.not_probed(host->id);
+        if (effect.address)
+            probe(*host, *segment, *effect.address);
         break;
     case Kind::deliver:
         if (effect.address)
@@ -1050,18 +1052,28 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     return entry;
 }
 
-std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& segment) const {
+SourceAddresses Daemon::sources(const Segment& segment) {
+    if (const auto known = sources_.find(segment.id); known != sources_.end())
+        return known->second;
+    const auto own = link_addresses(Segments::own_device(segment).value_or(segment.port->link.ifindex));
+    if (!own) {
+        record_failure(own.error().message, segment.port->link.name);
+        return {};
+    }
+    return sources_[segment.id] = choose_sources(*own);
+}
+
+std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& segment) {
     const auto& socket = segment.port->socket;
     if (!socket)
         return {};
     const MacAddress& sender = segment.port->link.mac;
-    const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
-    const auto source = std::ranges::find_if(own, &IpAddress::is_v4);
+    const auto source = sources(segment).ip4;
     std::vector<Departure> frames;
     // every MAC of the host: which of its NICs hears now, nobody knows
     for (const auto& mac : host.config.macs) {
         frames.push_back({socket, build_magic_ethernet(sender, mac, host.config.magic.secureon, segment.tags)});
-        if (source != own.end())
+        if (source)
             frames.push_back({socket, build_magic_udp(sender, *source, mac, host.config.magic.udp_port,
                                                       host.config.magic.secureon, segment.tags)});
     }
@@ -1206,11 +1218,8 @@ void Daemon::report_groups(const Host& host, const Segment& segment) {
             groups.insert(solicited_node_group(address));
     if (groups.empty())
         return;
-    const auto own = link_addresses(segment.port->link.ifindex).value_or(std::vector<IpAddress>{});
-    const auto source = std::ranges::find_if(
-        own, [](const IpAddress& candidate) { return candidate.is_v6() && candidate.is_link_local(); });
     send(segment,
-         build_mld_report(segment.port->link.mac, source == own.end() ? IpAddress::v6({}) : *source,
+         build_mld_report(segment.port->link.mac, sources(segment).link_local.value_or(IpAddress::v6({})),
                           std::vector(groups.begin(), groups.end()), segment.tags),
          "MLD report");
 }
@@ -1250,32 +1259,22 @@ void Daemon::send_magic(const Host& host, const Segment& segment) {
     wakes_.magic_sent(host.id, now());
 }
 
-bool Daemon::probe(const Host& host, const Segment& segment, const IpAddress& address) {
-    const auto own = link_addresses(segment.port->link.ifindex);
-    if (!own) {
-        record_failure(own.error().message, segment.port->link.name);
-        return false;
-    }
+void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& address) {
     const MacAddress& mac = segment.port->link.mac;
-    // link-local first for ND: it is always on-link; never from no address, which would look like a rival's probe
-    auto source = std::ranges::find_if(*own, [&](const IpAddress& candidate) {
-        return candidate.family == address.family && (address.is_v4() || candidate.is_link_local());
-    });
-    if (source == own->end())
-        source = std::ranges::find(*own, address.family, &IpAddress::family);
-    if (source == own->end()) {
-        auto text = fmt::format("{}: cannot probe {}: {} has no address of that family", host.config.name,
-                                address.to_string(), segment.port->link.name);
-        if (host.state == HostState::awake && host.config.agentless) // it may never be found asleep
-            record_failure(std::move(text), segment.port->link.name);
-        else
-            spdlog::debug("{}", text);
-        return false;
-    }
-    return send(segment,
-                address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
-                                : build_neighbor_solicitation(mac, *source, address, segment.tags),
-                "probe");
+    const auto own = sources(segment);
+    // never from no address, which would look like a rival's probe
+    const auto& source = address.is_v4() ? own.ip4 : own.ip6;
+    if (source && send(segment,
+                       address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
+                                       : build_neighbor_solicitation(mac, *source, address, segment.tags),
+                       "probe"))
+        return;
+    auto text = fmt::format("{}: cannot probe {}{}", host.config.name, address.to_string(),
+                            source ? "" : ": " + segment.port->link.name + " has no address of that family");
+    if (table_.not_probed(host.id)) // it may never be found asleep, or never be answered for
+        record_failure(std::move(text), segment.port->link.name);
+    else
+        spdlog::debug("{}", text);
 }
 
 void Daemon::deliver(const Host& host, const Segment& segment, const IpAddress& address) {

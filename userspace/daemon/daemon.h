@@ -131,6 +131,8 @@ private:
     void lose_link(const Port& port, const std::string& why);
     void regain_link(const Port& port);
     void record_port(control::EventKind kind, const Port& port, std::string_view text);
+    /// What the gateway sends from on the segment, if it is not in a host's name.
+    SourceAddresses sources(const Segment& segment);
 
     // effects
     Result<> apply_request(Result<Effects> effects);
@@ -140,7 +142,7 @@ private:
     void react(const Effects& effects, const Cause& cause);
     void rearm();
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
-    std::vector<Departure> magic_frames(const Host& host, const Segment& segment) const;
+    std::vector<Departure> magic_frames(const Host& host, const Segment& segment);
     void plan(const Host& host, std::vector<Departure> magic);
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
@@ -154,8 +156,8 @@ private:
     /// For a host that leaves proxy care without being back: nobody is left with the gateway's MAC.
     void hand_back_all(const Host& host);
     void send_magic(const Host& host, const Segment& segment);
-    /// False: nothing was sent.
-    bool probe(const Host& host, const Segment& segment, const IpAddress& address);
+    /// The table hears of it if nothing could be sent.
+    void probe(const Host& host, const Segment& segment, const IpAddress& address);
     /// The MAC that the host came back with, else its first.
     MacAddress owner_mac(const Host& host) const;
     void deliver(const Host& host, const Segment& segment, const IpAddress& address);
@@ -210,6 +212,7 @@ private:
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;
     std::map<SegmentId, control::Sparing> routers_;
+    std::map<SegmentId, SourceAddresses> sources_; // since an interface or an address changed last
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
     Store::Found found_; // until the hosts are restored

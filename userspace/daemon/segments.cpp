@@ -145,8 +145,10 @@ const Segment* Segments::find(SegmentId id) const {
 }
 
 std::optional<int> Segments::l3_device(const Segment& segment) {
-    if (!segment.port->egress)
-        return std::nullopt;
+    return segment.port->egress ? own_device(segment) : std::nullopt;
+}
+
+std::optional<int> Segments::own_device(const Segment& segment) {
     std::optional<int> device = segment.port->link.ifindex;
     for (const std::uint16_t vid : {segment.tags.outer, segment.tags.inner})
         if (vid != 0 && device)

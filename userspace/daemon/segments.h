@@ -70,8 +70,11 @@ public:
     /// The segment that frames with these tags belong to; PZ_NO_SEGMENT if there is none.
     [[nodiscard]] SegmentId find(const Port& port, VlanTags vlan) const;
     [[nodiscard]] std::vector<SegmentId> of(const Port& port) const;
-    /// The device of the gateway with addresses on the segment, whose neighbour table has its hosts: the interface, or
-    /// a VLAN device over it.  nullopt: there is none, or what leaves by it does not meet our filter.
+    /// The device with the gateway's own addresses on the segment: the interface, or a VLAN device over it.  nullopt:
+    /// there is no such VLAN device.
+    [[nodiscard]] static std::optional<int> own_device(const Segment& segment);
+    /// The same, whose neighbour table has the segment's hosts.  nullopt also if what leaves by it does not meet our
+    /// filter.
     [[nodiscard]] static std::optional<int> l3_device(const Segment& segment);
     [[nodiscard]] const std::deque<Port>& ports() const { return ports_; }
     [[nodiscard]] std::deque<Port>& ports() { return ports_; }

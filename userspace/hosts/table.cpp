@@ -218,6 +218,17 @@ void probe_waking(const Host& host, Effects& effects) {
         }
 }
 
+/// The probes of a host that is asleep and looked for, or waking; when it is looked for its silence begins with the
+/// first of them.
+void ask(Host& host, const Timers& timers, Instant now, Effects& effects) {
+    const std::size_t before = effects.size();
+    host.state == HostState::waking ? probe_waking(host, effects) : probe_served(host, effects);
+    host.asked = effects.size() - before;
+    host.next_probe = now + timers.waking_probe;
+    if (host.resumes == Instant::max())
+        host.resumes = now + timers.resume_silence;
+}
+
 /// The owner uses `ip`: packets held for it go out.
 void prove(Host& host, const IpAddress& ip, Effects& effects) {
     std::erase(host.let_go, ip);
@@ -714,10 +725,23 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
     return changed;
 }
 
-void PresenceTable::not_probed(HostId id) {
+bool PresenceTable::not_probed(HostId id) {
     const auto found = hosts_.find(id);
-    if (found != hosts_.end() && is_checked(found->second) && found->second.unanswered > 0)
-        --found->second.unanswered;
+    if (found == hosts_.end() || !found->second.config.agentless)
+        return false;
+    Host& host = found->second;
+    if (is_checked(host) && host.unanswered > 0) {
+        --host.unanswered;
+        return true;
+    }
+    if (!host.resumes || host.asked == 0)
+        return false;
+    --host.asked;
+    if (host.asked > 0)
+        return false;
+    host.resumes = Instant::max(); // the silence begins when one can be sent
+    schedule(host);
+    return true;
 }
 
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
@@ -760,7 +784,7 @@ Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const Ip
 Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
     std::vector<HostId> due;
     for (const auto& [deadline, id] : deadlines_) {
-        if (deadline > now)
+        if (deadline > now || due.size() == hosts_at_a_time)
             break;
         due.push_back(id);
     }
@@ -811,7 +835,8 @@ Effects PresenceTable::link_back(SegmentId segment, Instant now) {
 }
 
 /// Goes on with a record after a time in which nobody heard its owner: what waited for its time waits from now, and
-/// who is said to sleep is asked first.
+/// who is said to sleep is asked first, by the next tick: by then replies can be heard, and the ticks take turns with
+/// everything else when there are many.
 void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
     const Timers& timers = options_.timers;
     switch (host.state) {
@@ -829,15 +854,14 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
         host.state_deadline = now + timers.arming_limit;
         break;
     case HostState::asleep:
-        probe_served(host, effects);
-        host.next_probe = now + timers.waking_probe;
-        host.resumes = now + timers.resume_silence;
+        host.next_probe = now;
+        host.resumes = Instant::max();
         break;
     case HostState::waking:
         add(effects, Kind::send_magic, host);
-        probe_waking(host, effects);
         start_wake_timers(host, timers, now);
-        host.resumes = now + timers.resume_silence;
+        host.next_probe = now;
+        host.resumes = Instant::max();
         break;
     case HostState::unreachable:
         break;
@@ -905,10 +929,8 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         break;
     case HostState::asleep:
         if (host.resumes && now < *host.resumes) {
-            if (now >= host.next_probe) {
-                probe_served(host, effects);
-                host.next_probe = now + timers.waking_probe;
-            }
+            if (now >= host.next_probe)
+                ask(host, timers, now, effects);
         } else if (host.resumes) {
             host.resumes.reset();
             add(effects, Kind::serve, host);
@@ -947,10 +969,8 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             host.magic_retry = std::min(host.magic_retry * 2, timers.magic_max_retry);
             host.next_magic = now + host.magic_retry;
         }
-        if (now >= host.next_probe) {
-            probe_waking(host, effects);
-            host.next_probe = now + timers.waking_probe;
-        }
+        if (now >= host.next_probe)
+            ask(host, timers, now, effects);
         break;
     case HostState::unreachable:
         break;

@@ -131,9 +131,10 @@ struct Host {
     Instant next_announce{};
     Duration announce_interval{}; // to the one after that, doubled each time
     int announcements_left = 0;
-    /// asleep, waking: the host may have come back unseen; until then it is not answered for.  Without a link: for
-    /// ever.
+    /// asleep, waking: the host may have come back unseen; until then it is not answered for.  For ever: it was not
+    /// asked yet, since there is no link, or tick() was not called since, or no probe could be sent.
     std::optional<Instant> resumes;
+    std::size_t asked = 0; // while it resumes: the probes of the last round, less those that could not be sent
     Instant next_refresh{};
     Instant triggered{};
     Instant held_until{}; // waking: packets that wait are dropped then; that is before state_deadline after a lost link
@@ -167,9 +168,9 @@ public:
     /// is not awake or still waits for held packets to be delivered.  On an error the table is as before.
     Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
     /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
-    /// do not run: nobody watched, so it is looked for before it is answered for.  Of `record` what is meaningful in
-    /// its state has to be there: the configuration, the segment, id, generation, state, since, valid_until, let_go ...
-    /// Refuses what set() refuses for a new host.
+    /// do not run: nobody watched, so it is looked for, by tick(), before it is answered for.  Of `record` what is
+    /// meaningful in its state has to be there: the configuration, the segment, id, generation, state, since,
+    /// valid_until, let_go ... Refuses what set() refuses for a new host.
     Result<Effects> restore(Host record, pz_stage stage, Instant now);
     /// No generation up to this one is given out.
     void skip_generations(std::uint32_t last) { last_generation_ = std::max(last_generation_, last); }
@@ -216,11 +217,12 @@ public:
     /// of packets held and of addresses.  The kernel watches sleepers and answers for none.  Also for a segment that
     /// has no link from the start.
     Effects link_lost(SegmentId segment);
-    /// The link is back: timers start again, sleepers are looked for and then answered for as before.
+    /// The link is back: timers start again, sleepers are looked for by tick() and then answered for as before.
     Effects link_back(SegmentId segment, Instant now);
 
-    /// The probe that was asked for could not be sent: that nobody answers it says nothing of an agentless host.
-    void not_probed(HostId id);
+    /// A probe that was asked for could not be sent.  That nobody answers says nothing of an agentless host then, which
+    /// stays what it is: awake, or not answered for; true: so it is.  The others said that they sleep.
+    bool not_probed(HostId id);
 
     /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
     /// second one within DEFEND_INTERVAL the address is let go, and the host is woken to see to it.
@@ -228,7 +230,9 @@ public:
     /// What on_conflict() would do.
     [[nodiscard]] Defence defence(const Host& host, const IpAddress& address, Instant now) const;
 
-    /// Everything that is due.  `last_seen` reads pz_live: when the kernel last saw a frame of the owner.
+    /// What is due, for at most `hosts_at_a_time`: next_deadline() stays in the past while there are more.  `last_seen`
+    /// reads pz_live: when the kernel last saw a frame of the owner.
+    static constexpr std::size_t hosts_at_a_time = 256;
     Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);
     /// When tick() wants to be called next; nullopt = nothing is pending.
     [[nodiscard]] std::optional<Instant> next_deadline() const;

@@ -169,6 +169,18 @@ Result<std::vector<IpAddress>> link_addresses(int ifindex) {
     return addresses;
 }
 
+SourceAddresses choose_sources(const std::vector<IpAddress>& own) {
+    const auto first = [&](auto matches) -> std::optional<IpAddress> {
+        const auto found = std::ranges::find_if(own, matches);
+        return found == own.end() ? std::nullopt : std::optional(*found);
+    };
+    SourceAddresses sources;
+    sources.ip4 = first([](const IpAddress& ip) { return ip.is_v4(); });
+    sources.link_local = first([](const IpAddress& ip) { return ip.is_v6() && ip.is_link_local(); });
+    sources.ip6 = sources.link_local ? sources.link_local : first([](const IpAddress& ip) { return ip.is_v6(); });
+    return sources;
+}
+
 Result<bool> disable_rx_vlan_offload(const std::string& interface) {
     return set_rx_vlan_offload(interface, false);
 }

@@ -32,8 +32,17 @@ Result<std::vector<Link>> list_links();
 std::optional<int> find_vlan_device(int ifindex, std::uint16_t vid);
 /// The interface itself, and the VLAN devices over it.
 std::vector<int> devices_over(int ifindex);
-/// The interface's own addresses, for probes and UDP Magic Packets: in kernel order; tentative ones left out.
+/// The interface's own addresses, in kernel order; tentative ones left out.
 Result<std::vector<IpAddress>> link_addresses(int ifindex);
+
+/// Those of its own addresses that the gateway sends from; nullopt: it has none of that kind.
+struct SourceAddresses {
+    std::optional<IpAddress> ip4;
+    std::optional<IpAddress> ip6; // link-local if there is one, because it is always on-link
+    std::optional<IpAddress> link_local; // IPv6
+    bool operator==(const SourceAddresses&) const = default;
+};
+SourceAddresses choose_sources(const std::vector<IpAddress>& own);
 
 /// rx-vlan-offload hides the outer VLAN tag from XDP.  Turns it off; returns whether it was on before.
 /// Errc::unsupported when the device has it fixed on.  The feature for 802.1ad tags alone (rx-vlan-stag-hw-parse) is

@@ -14,8 +14,10 @@ namespace {
 
 /// Fills LinkMonitor::Changes with one message.
 int on_message(nl_msg* message, void* into) {
-    auto& changes = static_cast<LinkMonitor::Changes*>(into)->changes;
+    auto& read = *static_cast<LinkMonitor::Changes*>(into);
     nlmsghdr* const header = nlmsg_hdr(message);
+    if (header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR)
+        read.addresses = true;
     const bool gone = header->nlmsg_type == RTM_DELLINK;
     if (!gone && header->nlmsg_type != RTM_NEWLINK)
         return NL_OK;
@@ -29,7 +31,7 @@ int on_message(nl_msg* message, void* into) {
     };
     Link link;
     if (nl_msg_parse(message, collect, &link) == 0)
-        changes.push_back({.link = std::move(link), .gone = gone});
+        read.changes.push_back({.link = std::move(link), .gone = gone});
     return NL_OK;
 }
 
@@ -45,9 +47,10 @@ Result<LinkMonitor> LinkMonitor::open() {
         return fail(Errc::system, "rtnetlink: out of memory");
     nl_socket_disable_seq_check(socket.get()); // nothing here is an answer
     constexpr int buffer = 256 * 1024; // some hundred changes at once
-    for (const int error :
-         {nl_connect(socket.get(), NETLINK_ROUTE), nl_socket_set_nonblocking(socket.get()),
-          nl_socket_set_buffer_size(socket.get(), buffer, 0), nl_socket_add_membership(socket.get(), RTNLGRP_LINK)})
+    for (const int error : {nl_connect(socket.get(), NETLINK_ROUTE), nl_socket_set_nonblocking(socket.get()),
+                            nl_socket_set_buffer_size(socket.get(), buffer, 0),
+                            nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
+                                                      RTNLGRP_IPV6_IFADDR, RTNLGRP_NONE)})
         if (error < 0)
             return fail(Errc::system, fmt::format("rtnetlink: {}", nl_geterror(error)));
     return LinkMonitor(std::move(socket));

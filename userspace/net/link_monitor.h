@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hears of every change of this machine's interfaces (rtnetlink, RTNLGRP_LINK).
+// Hears of every change of this machine's interfaces and of their addresses (rtnetlink).
 #pragma once
 
 #include <memory>
@@ -28,6 +28,7 @@ public:
 
     struct Changes {
         std::vector<LinkChange> changes; // in the order in which they happened
+        bool addresses = false; // one came, went, or is past duplicate address detection
         bool lost = false; // changes were lost before or between these: only list_links() knows how things are now
     };
     /// Everything that happened since the last call.  Errors are lost changes.
