@@ -11,20 +11,26 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 
 #include <spdlog/fmt/fmt.h>
 
 namespace pz {
 namespace {
 
-Result<> change_membership(int fd, int ifindex, const MacAddress& mac, int option, const char* verb) {
+/// `mac` nullopt: promiscuous mode.
+Result<> change_membership(int fd, int ifindex, const std::optional<MacAddress>& mac, int option, const char* verb) {
     packet_mreq request{};
     request.mr_ifindex = ifindex;
-    request.mr_type = mac.is_multicast() ? PACKET_MR_MULTICAST : PACKET_MR_UNICAST;
-    request.mr_alen = static_cast<unsigned short>(mac.bytes.size());
-    std::ranges::copy(mac.bytes, request.mr_address);
+    request.mr_type = PACKET_MR_PROMISC;
+    if (mac) {
+        request.mr_type = mac->is_multicast() ? PACKET_MR_MULTICAST : PACKET_MR_UNICAST;
+        request.mr_alen = static_cast<unsigned short>(mac->bytes.size());
+        std::ranges::copy(mac->bytes, request.mr_address);
+    }
     if (::setsockopt(fd, SOL_PACKET, option, &request, sizeof request) < 0)
-        return fail_errno(fmt::format("{} {} on interface index {}", verb, mac.to_string(), ifindex), errno);
+        return fail_errno(fmt::format("{} {} on interface index {}", verb, mac ? mac->to_string() : "all", ifindex),
+                          errno);
     return {};
 }
 
@@ -59,11 +65,23 @@ Result<> PacketSocket::send(ByteView frame) const {
 }
 
 Result<> PacketSocket::join(const MacAddress& mac) {
-    return change_membership(fd_.get(), ifindex_, mac, PACKET_ADD_MEMBERSHIP, "receiving for");
+    const bool is_one_of_few = joined_.size() < max_joined;
+    if (is_one_of_few || not_joined_ == 0)
+        PZ_TRY(change_membership(fd_.get(), ifindex_, is_one_of_few ? std::optional(mac) : std::nullopt,
+                                 PACKET_ADD_MEMBERSHIP, "receiving for"));
+    if (is_one_of_few)
+        joined_.insert(mac);
+    else
+        ++not_joined_;
+    return {};
 }
 
 Result<> PacketSocket::leave(const MacAddress& mac) {
-    return change_membership(fd_.get(), ifindex_, mac, PACKET_DROP_MEMBERSHIP, "no longer receiving for");
+    const bool is_one_of_many = joined_.erase(mac) == 0 && not_joined_ > 0;
+    if (is_one_of_many && --not_joined_ > 0)
+        return {};
+    return change_membership(fd_.get(), ifindex_, is_one_of_many ? std::nullopt : std::optional(mac),
+                             PACKET_DROP_MEMBERSHIP, "no longer receiving for");
 }
 
 Result<Fd> PacketSocket::inheritable() const {

@@ -2,6 +2,7 @@
 // One AF_PACKET socket per interface: everything that the daemon originates leaves here, past the qdisc.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "base/fd.h"
@@ -18,9 +19,11 @@ public:
     Result<> send(ByteView frame) const;
 
     /// The interface accepts frames to `mac` (unicast or group) until this socket closes or leave() is called; counted
-    /// by the kernel per socket.  `mac` may be joined once at a time.
+    /// by the kernel per socket.  `mac` may be joined once at a time.  With more than `max_joined` the interface is
+    /// promiscuous instead: the kernel walks a list for each, and few cards filter as many.
     Result<> join(const MacAddress& mac);
     Result<> leave(const MacAddress& mac);
+    static constexpr std::size_t max_joined = 1024;
 
     /// The same socket once more, which execve() does not close: join() holds until the last one is closed.
     [[nodiscard]] Result<Fd> inheritable() const;
@@ -31,6 +34,8 @@ private:
     PacketSocket(Fd fd, int ifindex) : fd_(std::move(fd)), ifindex_(ifindex) {}
     Fd fd_;
     int ifindex_ = 0;
+    std::set<MacAddress> joined_;
+    std::size_t not_joined_ = 0; // that promiscuous mode is on for
 };
 
 } // namespace pz
