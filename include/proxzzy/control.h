@@ -94,11 +94,20 @@ enum pz_status_attr {
 enum pz_interface_attr {
 	PZ_A_INTERFACE_UNSPEC,
 	PZ_A_INTERFACE_NAME,   /* string, 1 */
-	PZ_A_INTERFACE_MODE,   /* string, 1: "native" or "generic" */
+	PZ_A_INTERFACE_MODE,   /* string, 1: "native", "generic", or "bridge": each port has one */
 	PZ_A_INTERFACE_MAC,    /* binary, 6 bytes, 1 */
 	PZ_A_INTERFACE_UP,     /* u8, 1: 0 or 1; its link */
 	PZ_A_INTERFACE_SERVED, /* u8, 1: 0 or 1; 0: there is no such interface now */
 	PZ_A_INTERFACE_EGRESS, /* u8, 1: 0 or 1; what leaves by it is looked at too */
+	PZ_A_INTERFACE_PORT,   /* nested pz_port_attr, n: of a bridge */
+};
+
+enum pz_port_attr {
+	PZ_A_PORT_UNSPEC,
+	PZ_A_PORT_NAME,   /* string, 1 */
+	PZ_A_PORT_MODE,   /* string, 1: "native" or "generic" */
+	PZ_A_PORT_UP,     /* u8, 1: 0 or 1; its link */
+	PZ_A_PORT_SERVED, /* u8, 1: 0 or 1; 0: it cannot be served, and `mode` means nothing */
 };
 
 enum pz_counter_attr {

@@ -36,9 +36,16 @@ public:
         control::DaemonStatus status;
         status.version = "1.2.3";
         status.uptime_ms = 61'000;
-        status.interfaces.push_back({"lan0", "native", {{2, 0, 0, 0, 0, 0xfe}}, true, true, true});
-        status.interfaces.push_back({"lan1", "generic", {{2, 0, 0, 0, 0, 0xfd}}, false, true});
-        status.interfaces.push_back({"lan2", "native", {{2, 0, 0, 0, 0, 0xfc}}, false, false});
+        status.interfaces.push_back({"lan0", "native", {{2, 0, 0, 0, 0, 0xfe}}, true, true, true, {}});
+        status.interfaces.push_back({"lan1", "generic", {{2, 0, 0, 0, 0, 0xfd}}, false, true, false, {}});
+        status.interfaces.push_back({"lan2", "native", {{2, 0, 0, 0, 0, 0xfc}}, false, false, false, {}});
+        status.interfaces.push_back({"br0",
+                                     "bridge",
+                                     {{2, 0, 0, 0, 0, 0xfb}},
+                                     true,
+                                     true,
+                                     true,
+                                     {{"port1", "native", true, true}, {"port2", "generic", false, false}}});
         status.hosts = static_cast<std::uint32_t>(hosts.size());
         status.bpffs = "/sys/fs/bpf/proxzzy/default";
         return status;

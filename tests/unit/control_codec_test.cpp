@@ -61,8 +61,8 @@ HostStatus full_status() {
 DaemonStatus full_daemon_status() {
     return {.version = "0.1.0",
             .uptime_ms = 1ULL << 33,
-            .interfaces = {{"lan0", "native", {{2, 0, 0, 0, 0, 1}}, true, true, true},
-                           {"lan1", "generic", {{2, 0, 0, 0, 0, 2}}, false, false}},
+            .interfaces = {{"br0", "bridge", {{2, 0, 0, 0, 0, 1}}, true, true, true, {{"lan0", "native", true, true}}},
+                           {"lan1", "generic", {{2, 0, 0, 0, 0, 2}}, false, false, false, {}}},
             .hosts = 10,
             .hosts_asleep = 4,
             .held_packets = 2,
@@ -158,6 +158,7 @@ TEST(ControlCodec, C13_StatusKeepsEveryField) {
     EXPECT_EQ(round_trip(bare, PZ_MSG_HOST), bare);
     expect_every_field_set(full_daemon_status());
     expect_every_field_set(full_daemon_status().interfaces[0]);
+    expect_every_field_set(full_daemon_status().interfaces[0].ports[0]);
     EXPECT_EQ(round_trip(full_daemon_status(), PZ_MSG_STATUS), full_daemon_status());
 }
 
@@ -290,6 +291,7 @@ TEST(ControlCodec, EveryAttributeHasItsOwnNumber) {
     expect_numbers_in_order<Capabilities>();
     expect_numbers_in_order<DaemonStatus>();
     expect_numbers_in_order<InterfaceStatus>();
+    expect_numbers_in_order<PortStatus>();
     expect_numbers_in_order<Counter>();
     expect_numbers_in_order<HostConfig>();
     expect_numbers_in_order<HostAddress>();
@@ -589,6 +591,7 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<Capabilities>("capabilities");
     expect_documented<DaemonStatus>("status");
     expect_documented<InterfaceStatus>("interface");
+    expect_documented<PortStatus>("port");
     expect_documented<Counter>("counter");
     expect_documented<HostConfig>("host");
     expect_documented<HostAddress>("ip");

@@ -122,11 +122,14 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
     EXPECT_EQ(json_of({"status"}), json::parse(R"({
         "version": "1.2.3", "uptime_ms": 61000,
         "interface": [{"name": "lan0", "mode": "native", "mac": "02:00:00:00:00:fe", "up": true, "served": true,
-             "egress": true},
+             "egress": true, "port": []},
             {"name": "lan1", "mode": "generic", "mac": "02:00:00:00:00:fd", "up": false, "served": true,
-             "egress": false},
+             "egress": false, "port": []},
             {"name": "lan2", "mode": "native", "mac": "02:00:00:00:00:fc", "up": false, "served": false,
-             "egress": false}],
+             "egress": false, "port": []},
+            {"name": "br0", "mode": "bridge", "mac": "02:00:00:00:00:fb", "up": true, "served": true, "egress": true,
+             "port": [{"name": "port1", "mode": "native", "up": true, "served": true},
+                      {"name": "port2", "mode": "generic", "up": false, "served": false}]}],
         "hosts": 1, "hosts_asleep": 0, "held_packets": 0, "held_bytes": 0, "bpffs": "/sys/fs/bpf/proxzzy/default",
         "no_wake_from": []})"));
     EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
@@ -148,7 +151,9 @@ TEST_F(CtlRun, C13_TextIsForPeople) {
         EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
     for (const char* line :
          {"interface  lan0 02:00:00:00:00:fe up, native, with egress filter\n",
-          "interface  lan1 02:00:00:00:00:fd down, generic, no egress filter\n", "interface  lan2 not there"})
+          "interface  lan1 02:00:00:00:00:fd down, generic, no egress filter\n", "interface  lan2 not there",
+          "interface  br0 02:00:00:00:00:fb up, bridge, with egress filter\n", "  port     port1 up, native\n",
+          "  port     port2 down, not served"})
         EXPECT_NE(text({"status"}).find(line), std::string::npos) << line;
     EXPECT_NE(text({"status"}).find("up for     1 min 1 s\n"), std::string::npos);
     EXPECT_NE(text({"capabilities"}).find("options   arp nd\n"), std::string::npos);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -108,15 +109,20 @@ TEST_F(Monitored, ANewMacIsTold) {
 }
 
 TEST_F(Monitored, APortThatLeavesItsBridgeIsNotGone) {
-    run("ip link add br0 type bridge && ip link set pz0 master br0 && ip link set pz0 nomaster && ip link del br0");
+    run("ip link add br0 index 300 type bridge && ip link set pz0 master br0 && ip link set pz0 nomaster && "
+        "ip link del br0");
     bool told_of_the_bridge = false;
+    std::vector<int> masters;
     const auto end = wait([&](const LinkChange& each) {
+        if (each.link.name == "pz0" && (masters.empty() || masters.back() != each.link.master))
+            masters.push_back(each.link.master);
         EXPECT_FALSE(each.gone && each.link.name == "pz0");
         told_of_the_bridge = told_of_the_bridge || each.link.kind == "bridge";
         return each.gone && each.link.name == "br0";
     });
     EXPECT_TRUE(end);
     EXPECT_TRUE(told_of_the_bridge);
+    EXPECT_EQ(masters, (std::vector{300, 0}));
 }
 
 TEST_F(Monitored, AddressesThatComeAndGoAreTold) {

@@ -99,6 +99,16 @@ struct Schema<Capabilities> {
 };
 
 template <>
+struct Schema<PortStatus> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_PORT_NAME, "name", required, &PortStatus::name},
+        Field{PZ_A_PORT_MODE, "mode", required, &PortStatus::mode},
+        Field{PZ_A_PORT_UP, "up", required, &PortStatus::up},
+        Field{PZ_A_PORT_SERVED, "served", required, &PortStatus::served},
+    };
+};
+
+template <>
 struct Schema<InterfaceStatus> {
     static constexpr std::tuple fields{
         Field{PZ_A_INTERFACE_NAME, "name", required, &InterfaceStatus::name},
@@ -107,6 +117,7 @@ struct Schema<InterfaceStatus> {
         Field{PZ_A_INTERFACE_UP, "up", required, &InterfaceStatus::up},
         Field{PZ_A_INTERFACE_SERVED, "served", required, &InterfaceStatus::served},
         Field{PZ_A_INTERFACE_EGRESS, "egress", required, &InterfaceStatus::egress},
+        Field{PZ_A_INTERFACE_PORT, "port", repeated, &InterfaceStatus::ports},
     };
 };
 

@@ -27,14 +27,24 @@ struct Capabilities {
     bool operator==(const Capabilities&) const = default;
 };
 
+/// A port of a bridge that the daemon serves.
+struct PortStatus {
+    std::string name;
+    std::string mode; // "native" or "generic"
+    bool up = false; // frames can pass
+    bool served = false; // false: it cannot be served
+    bool operator==(const PortStatus&) const = default;
+};
+
 /// An interface that the daemon serves.
 struct InterfaceStatus {
     std::string name;
-    std::string mode; // "native" or "generic"
+    std::string mode; // "native" or "generic"; "bridge": see its ports
     MacAddress mac;
     bool up = false; // frames can pass
     bool served = false; // false: there is no such interface now, or it cannot be served
     bool egress = false; // what the gateway itself sends, and forwards, is looked at too
+    std::vector<PortStatus> ports;
     bool operator==(const InterfaceStatus&) const = default;
 };
 

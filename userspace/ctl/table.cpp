@@ -111,12 +111,16 @@ std::string to_text(const control::DaemonStatus& status) {
                           {"bpffs", status.bpffs}};
     if (!status.no_wake_from.empty())
         rows.push_back({"no wake from", all_of(status.no_wake_from)});
-    for (const auto& interface : status.interfaces)
+    for (const auto& interface : status.interfaces) {
         rows.push_back({"interface", interface.served
                                          ? fmt::format("{} {} {}, {}, {} egress filter", interface.name,
                                                        interface.mac.to_string(), interface.up ? "up" : "down",
                                                        interface.mode, interface.egress ? "with" : "no")
                                          : fmt::format("{} not there", interface.name)});
+        for (const auto& port : interface.ports)
+            rows.push_back({"  port", fmt::format("{} {}, {}", port.name, port.up ? "up" : "down",
+                                                  port.served ? port.mode : "not served")});
+    }
     return align(rows);
 }
 

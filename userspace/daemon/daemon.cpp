@@ -49,11 +49,6 @@ fastpath::Options fastpath_options(const DaemonOptions& options) {
 Result<> check_servable(const Link& link) {
     if (!link.is_ethernet)
         return fail(Errc::invalid, "--interface '" + link.name + "' is not an Ethernet interface", "interface");
-    if (link.kind == "bridge")
-        return fail(Errc::unsupported,
-                    "--interface '" + link.name +
-                        "' is a bridge, which this version does not serve: name an interface that is not one",
-                    "interface");
     return {};
 }
 
@@ -152,6 +147,7 @@ Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, Daem
         links.push_back(PZ_TRY(find_link(name)));
         PZ_TRY(check_servable(links.back()));
     }
+    PZ_TRY(check_together(links));
     auto store = PZ_TRY(Store::open(options.state));
     auto fastpath = PZ_TRY(fastpath::Fastpath::open(fastpath_options(options)));
     return std::unique_ptr<Daemon>(new Daemon(loop, std::move(options), std::move(monitor), std::move(links),
@@ -171,9 +167,10 @@ Result<> Daemon::serve() {
     for (Port& port : segments_->ports()) {
         PZ_TRY(segments_->attach(port));
         record_port(control::EventKind::interface, port,
-                    fmt::format("XDP in {} mode, {}", to_string(port.mode), port.link.mac.to_string()));
+                    fmt::format("{}, {}", attachment_of(port), port.link.mac.to_string()));
     }
-    fastpath_->drop_links_except(options_.interfaces);
+    record_members();
+    fastpath_->drop_other_links();
     for (const auto& name : table_.names()) // those that are served since before there was a filter
         if (const Host& host = *table_.find(name);
             (host.state == HostState::asleep || host.state == HostState::waking) && !host.resumes)
@@ -230,8 +227,7 @@ void Daemon::take_off() {
         links_ready_.release(); // and this one the monitor's
     overheard_.reset();
     if (leaves_ && segments_)
-        for (Port& port : segments_->ports())
-            port.restore_offload = false; // the kernel goes on looking at tags
+        segments_->leave(); // the kernel goes on looking at tags
     if (!leaves_)
         fastpath_->detach_all();
     state_.reset(); // may wait for the disk
@@ -264,13 +260,22 @@ control::DaemonStatus Daemon::status() {
     status.held_bytes = static_cast<std::uint32_t>(held.bytes);
     status.bpffs = fastpath_->bpffs();
     status.no_wake_from = options_.no_wake_from;
-    for (const auto& port : segments_->ports())
-        status.interfaces.push_back({.name = port.link.name,
-                                     .mode = std::string(to_string(port.mode)),
-                                     .mac = port.link.mac,
-                                     .up = port.link.up,
-                                     .served = port.socket != nullptr,
-                                     .egress = port.egress});
+    for (const auto& port : segments_->ports()) {
+        status.interfaces.push_back(
+            {.name = port.link.name,
+             .mode = is_bridge(port) ? "bridge" : std::string(to_string(port.members.front().mode)),
+             .mac = port.link.mac,
+             .up = port.link.up,
+             .served = port.socket != nullptr,
+             .egress = port.egress,
+             .ports = {}});
+        if (is_bridge(port))
+            for (const Member& member : port.members)
+                status.interfaces.back().ports.push_back({.name = member.link.name,
+                                                          .mode = std::string(to_string(member.mode)),
+                                                          .up = member.link.up,
+                                                          .served = member.attached});
+    }
     return status;
 }
 
@@ -786,25 +791,45 @@ void Daemon::read_links() {
     const auto read = monitor_.read();
     if (read.lost || read.addresses || !read.changes.empty())
         sources_.clear();
-    if (!read.lost) {
-        for (const auto& change : read.changes)
-            on_link_change(change);
+    for (const auto& change : read.changes)
+        on_link_change(change);
+    if (!read.lost && std::ranges::none_of(segments_->ports(), is_bridge))
         return;
-    }
     const auto links = list_links();
     if (!links)
         return record_failure(links.error().message);
-    for (const auto& port : segments_->ports())
-        if (std::ranges::find(*links, port.link.ifindex, &Link::ifindex) == links->end())
-            on_link_change({.link = port.link, .gone = true});
-    for (const auto& link : *links)
-        on_link_change({.link = link});
+    if (read.lost) {
+        for (const auto& port : segments_->ports())
+            if (std::ranges::find(*links, port.link.ifindex, &Link::ifindex) == links->end())
+                on_link_change({.link = port.link, .gone = true});
+        for (const auto& link : *links)
+            on_link_change({.link = link});
+    }
+    for (Port& port : segments_->ports())
+        segments_->follow(port, *links);
+    record_members();
+}
+
+/// What became of the ports of bridges.
+void Daemon::record_members() {
+    for (const auto& report : segments_->take_reports()) {
+        const std::string text = fmt::format("{}: port {} {}", report.bridge, report.name, report.text);
+        if (report.failed) {
+            record_failure(text, report.name);
+            continue;
+        }
+        control::Event event;
+        event.interface = report.bridge;
+        event.text = text;
+        journal_.record(control::EventKind::interface, std::move(event));
+    }
 }
 
 /// The served interface is the one with the configured name.
 void Daemon::on_link_change(const LinkChange& change) {
     const Link& link = change.link;
     for (Port& port : segments_->ports()) {
+        segments_->note(port, change);
         const bool is_served = port.socket && port.link.ifindex == link.ifindex;
         if (is_served && change.gone) {
             end_service(port, {}, "is gone");
@@ -848,8 +873,8 @@ void Daemon::begin_service(Port& port, const Link& link) {
     for (const auto& [joined, hosts] : joins_)
         if (joined.first == &port)
             join(port, joined.second);
-    record_port(control::EventKind::interface, port,
-                fmt::format("XDP in {} mode, {}", to_string(port.mode), link.mac.to_string()));
+    record_port(control::EventKind::interface, port, fmt::format("{}, {}", attachment_of(port), link.mac.to_string()));
+    record_members();
     if (link.up)
         regain_link(port);
 }
@@ -1088,6 +1113,8 @@ void Daemon::join(const Port& port, const MacAddress& mac) {
 
 void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) {
     const Port* port = segment.port;
+    if (is_bridge(*port)) // its ports receive everything, and a bridge that is told so hands it all to the stack
+        return;
     Seen& seen = seen_[host];
     if (std::ranges::find(seen.accepted, mac) != seen.accepted.end())
         return;

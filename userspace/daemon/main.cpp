@@ -28,6 +28,7 @@
 #include "daemon/daemon.h"
 #include "daemon/host_files.h"
 #include "daemon/options.h"
+#include "daemon/segments.h"
 #include "daemon/service_manager.h"
 
 namespace {
@@ -66,6 +67,15 @@ std::vector<pz::Error> errors_in(const pz::DaemonOptions& options, const pz::Hos
     auto errors = files.errors;
     std::ranges::move(pz::check_host_files(options, files), std::back_inserter(errors));
     return errors;
+}
+
+/// Those of the configured interfaces that are there.
+std::vector<pz::Link> links_of(const pz::DaemonOptions& options) {
+    auto links = pz::list_links().value_or(std::vector<pz::Link>{});
+    std::erase_if(links, [&](const pz::Link& link) {
+        return std::ranges::find(options.interfaces, link.name) == options.interfaces.end();
+    });
+    return links;
 }
 
 std::string status_line(const pz::DaemonOptions& options) {
@@ -111,6 +121,8 @@ public:
             const auto& options = std::get<pz::DaemonOptions>(*parsed);
             const auto files = read_hosts(options, 0);
             errors = files ? errors_in(options, *files) : std::vector{files.error()};
+            if (const auto together = pz::check_together(links_of(options)); !together)
+                errors.push_back(together.error());
         }
         for (const auto& error : errors)
             record(pz::control::EventKind::failed, "no restart: " + error.message);
@@ -256,6 +268,8 @@ int main(int argc, char** argv) {
     if (const auto errors = errors_in(options, *files); !errors.empty())
         return refuse(errors);
     if (options.check_config) {
+        if (const auto together = pz::check_together(links_of(options)); !together)
+            return refuse(std::span(&together.error(), 1));
         std::printf("proxzzyd: the configuration is right; hosts from files: %zu\n", files->hosts.size());
         return 0;
     }

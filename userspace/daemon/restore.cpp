@@ -100,9 +100,7 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
         if (found->let_go)
             host.let_go.push_back(address.ip);
     }
-    const pz_stage stage =
-        watched ? fastpath_->stage_before(port.link.name, port.link.ifindex, stored.id, stored.generation)
-                : PZ_STAGE_NONE;
+    const pz_stage stage = watched ? segments_->stage_before(port, stored.id, stored.generation) : PZ_STAGE_NONE;
     const auto effects = PZ_TRY(table_.restore(std::move(host), stage, at));
     if (!stored.file.empty()) {
         const Host* restored = table_.find(stored.name);

@@ -2,6 +2,7 @@
 #include "daemon/segments.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <spdlog/fmt/fmt.h>
@@ -12,13 +13,40 @@ namespace pz {
 
 namespace {
 
-pz_segment_key key_of(const Segment& segment) {
-    return {.ifindex = static_cast<std::uint32_t>(segment.port->link.ifindex),
-            .outer_vid = segment.tags.outer,
-            .inner_vid = segment.tags.inner};
+bool is_same(const pz_segment_key& one, const pz_segment_key& other) {
+    return one.ifindex == other.ifindex && one.outer_vid == other.outer_vid && one.inner_vid == other.inner_vid;
+}
+
+pz_segment_key key_of(const Link& device, TagStack tags) {
+    return {.ifindex = static_cast<std::uint32_t>(device.ifindex), .outer_vid = tags.outer, .inner_vid = tags.inner};
 }
 
 } // namespace
+
+std::string attachment_of(const Port& port) {
+    if (!is_bridge(port))
+        return fmt::format("XDP in {} mode", to_string(port.members.front().mode));
+    std::vector<std::string> ports;
+    for (const Member& member : port.members)
+        if (member.attached)
+            ports.push_back(fmt::format("{} in {} mode", member.link.name, to_string(member.mode)));
+    return ports.empty() ? "a bridge, XDP on none of its ports"
+                         : fmt::format("a bridge, XDP on its ports: {}", fmt::join(ports, ", "));
+}
+
+Result<> check_together(const std::vector<Link>& served) {
+    for (const Link& link : served) {
+        const auto bridge = std::ranges::find_if(
+            served, [&](const Link& other) { return other.kind == "bridge" && other.ifindex == link.master; });
+        if (bridge != served.end())
+            return fail(Errc::invalid,
+                        fmt::format("--interface '{}' is a port of --interface '{}': name the bridge alone, which is "
+                                    "served by its ports",
+                                    link.name, bridge->name),
+                        "interface");
+    }
+    return {};
+}
 
 Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served) {
     if (wanted.empty() && served.size() > 1)
@@ -34,13 +62,26 @@ Result<std::string> served_interface(const std::string& wanted, const std::vecto
 
 Segments::~Segments() {
     for (auto& port : ports_)
-        restore_offload(port, port.link.name);
+        for (auto& member : port.members)
+            restore_offload(member, member.link.name);
 }
 
-void Segments::restore_offload(Port& port, const std::string& name) {
-    if (std::exchange(port.restore_offload, false))
-        if (auto restored = enable_rx_vlan_offload(name); !restored)
-            spdlog::warn("{}: {}", name, restored.error().message);
+void Segments::leave() {
+    for (auto& port : ports_)
+        for (auto& member : port.members)
+            member.restore_offload = false;
+}
+
+void Segments::restore_offload(Member& member, const std::string& name) {
+    if (!std::exchange(member.restore_offload, false) || name.empty()) // it goes with the device
+        return;
+    if (auto restored = enable_rx_vlan_offload(name); !restored && restored.error().code != Errc::not_found)
+        spdlog::warn("{}: {}", name, restored.error().message);
+}
+
+void Segments::report(const Port& bridge, const Member& member, std::string text, bool failed) {
+    reports_.push_back(
+        {.bridge = bridge.link.name, .name = member.link.name, .text = std::move(text), .failed = failed});
 }
 
 Result<> Segments::add(const Link& link) {
@@ -55,12 +96,11 @@ Result<> Segments::attach(Port& port, const Link& link) {
 }
 
 Result<> Segments::attach(Port& port) {
-    auto mode = fastpath_.attach(port.link.name, port.link.ifindex);
-    if (!mode) {
-        detach(port, port.link.name);
-        return std::unexpected(std::move(mode).error());
-    }
-    port.mode = *mode;
+    for (Member& member : port.members)
+        if (auto attached = attach(port, member); !attached && !is_bridge(port)) {
+            detach(port, port.link.name);
+            return attached;
+        }
     const auto egress = fastpath_.attach_egress(port.link.ifindex);
     port.egress = egress.has_value();
     if (!egress)
@@ -69,15 +109,41 @@ Result<> Segments::attach(Port& port) {
     return {};
 }
 
+Result<> Segments::attach(const Port& port, Member& member) {
+    auto mode = [&]() -> Result<fastpath::XdpMode> {
+        for (const Port& other : ports_)
+            if (&other != &port && other.link.ifindex == member.link.ifindex)
+                return fail(Errc::busy, "it is served by its name already, and the bridge alone would serve both");
+        return fastpath_.attach(member.link.name, member.link.ifindex);
+    }();
+    member.attached = mode.has_value();
+    if (mode) {
+        member.mode = *mode;
+        return {};
+    }
+    restore_offload(member, member.link.name);
+    if (is_bridge(port))
+        report(port, member, "is not served: " + mode.error().message, true);
+    return std::unexpected(std::move(mode).error());
+}
+
 Result<> Segments::open(Port& port, const Link& link) {
     port.link = link;
+    port.members.clear();
+    if (!is_bridge(port))
+        port.members.push_back({.link = link});
     const auto opened = [&]() -> Result<> {
+        for (const Port& bridge : ports_)
+            if (is_bridge(bridge) && bridge.socket && bridge.link.ifindex == link.master)
+                return fail(Errc::busy, fmt::format("it is a port of {}, which is served", bridge.link.name));
         port.socket = std::make_shared<PacketSocket>(PZ_TRY(PacketSocket::open(link.ifindex)));
-        auto was_on = disable_rx_vlan_offload(link.name);
-        port.tags_visible = was_on.has_value();
-        port.restore_offload = was_on.value_or(false);
-        if (!was_on)
-            spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
+        if (is_bridge(port)) {
+            for (const Link& each : PZ_TRY(list_links()))
+                if (each.master == link.ifindex)
+                    open(port, port.members.emplace_back(), each);
+        } else {
+            open(port, port.members.front(), link);
+        }
         return write(port);
     }();
     if (!opened)
@@ -85,28 +151,138 @@ Result<> Segments::open(Port& port, const Link& link) {
     return opened;
 }
 
+void Segments::open(const Port& port, Member& member, const Link& link) {
+    member.link = link;
+    auto was_on = disable_rx_vlan_offload(link.name);
+    member.tags_visible = was_on.has_value();
+    member.restore_offload = was_on.value_or(false);
+    if (was_on)
+        return;
+    if (is_bridge(port))
+        report(port, member, was_on.error().message + "; hosts with a VLAN are not served behind it", true);
+    else
+        spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
+}
+
+void Segments::release(Member& member, const std::string& name) {
+    restore_offload(member, name);
+    if (std::exchange(member.attached, false))
+        fastpath_.detach(member.link.name);
+}
+
 void Segments::detach(Port& port, const std::string& name) {
-    if (port.restore_offload && name.empty())
-        port.restore_offload = false; // with the device
-    restore_offload(port, name);
-    fastpath_.detach(port.link.name);
+    for (Member& member : port.members)
+        release(member, is_bridge(port) ? member.link.name : name);
+    if (is_bridge(port))
+        port.members.clear();
     fastpath_.detach_egress(port.link.ifindex);
     port.egress = false;
-    for (const SegmentId id : of(port))
-        fastpath_.remove_segment(key_of(segments_.at(id)));
+    for (const pz_segment_key& key : std::exchange(port.keys, {}))
+        fastpath_.remove_segment(key);
     port.socket.reset();
     port.link.ifindex = 0;
     port.link.up = false;
 }
 
-Result<> Segments::write(const Port& port) {
+void Segments::note(Port& bridge, const LinkChange& change) {
+    if (!is_bridge(bridge))
+        return;
+    const auto member = std::ranges::find(bridge.members, change.link.ifindex,
+                                          [](const Member& candidate) { return candidate.link.ifindex; });
+    if (member == bridge.members.end())
+        return;
+    if (change.gone) {
+        release(*member, {});
+        report(bridge, *member, "is gone");
+        bridge.members.erase(member);
+    } else if (!member->attached && change.link != member->link) {
+        member->link.name.clear(); // worth another attempt, whatever it is like now
+    }
+}
+
+void Segments::follow(Port& bridge, const std::vector<Link>& links) {
+    if (!is_bridge(bridge) || !bridge.socket)
+        return;
+    std::vector<Link> ports;
+    std::ranges::copy_if(links, std::back_inserter(ports),
+                         [&](const Link& link) { return link.master == bridge.link.ifindex; });
+    std::erase_if(bridge.members, [&](Member& member) {
+        if (std::ranges::find(ports, member.link.ifindex, &Link::ifindex) != ports.end())
+            return false;
+        const auto now = std::ranges::find(links, member.link.ifindex, &Link::ifindex);
+        release(member, now == links.end() ? std::string() : now->name);
+        report(bridge, member, "has left the bridge and is not served any more");
+        return true;
+    });
+    join(bridge, ports);
+}
+
+/// All that `ports` have become: new, renamed, or worth another attempt.
+void Segments::join(Port& bridge, const std::vector<Link>& ports) {
+    std::vector<int> joined;
+    for (const Link& link : ports) {
+        auto member = std::ranges::find(bridge.members, link.ifindex,
+                                        [](const Member& candidate) { return candidate.link.ifindex; });
+        if (member == bridge.members.end())
+            member = bridge.members.emplace(bridge.members.end());
+        else if (member->link == link) // each attempt is a change of the interface too, in what does not matter here
+            continue;
+        if (member->attached && member->link.name == link.name) {
+            member->link = link;
+            continue;
+        }
+        if (!member->attached)
+            open(bridge, *member, link);
+        member->link = link;
+        joined.push_back(link.ifindex);
+    }
+    if (auto written = write(bridge); !written)
+        reports_.push_back(
+            {.bridge = bridge.link.name, .name = bridge.link.name, .text = written.error().message, .failed = true});
+    for (Member& member : bridge.members)
+        if (std::ranges::find(joined, member.link.ifindex) != joined.end() && attach(bridge, member))
+            report(bridge, member, fmt::format("is served, XDP in {} mode", to_string(member.mode)));
+}
+
+pz_stage Segments::stage_before(const Port& port, HostId host, std::uint32_t generation) const {
+    for (const Member& member : port.members)
+        if (const pz_stage stage = fastpath_.stage_before(member.link.name, member.link.ifindex, host, generation);
+            stage != PZ_STAGE_NONE)
+            return stage;
+    return PZ_STAGE_NONE;
+}
+
+Result<> Segments::write(Port& port) {
+    std::vector<pz_segment_key> keys;
+    for (const SegmentId id : of(port)) {
+        const auto more = keys_of(segments_.at(id));
+        keys.insert(keys.end(), more.begin(), more.end());
+    }
+    for (const pz_segment_key& old : std::exchange(port.keys, {}))
+        if (std::ranges::none_of(keys, [&](const pz_segment_key& key) { return is_same(key, old); }))
+            fastpath_.remove_segment(old);
     for (const SegmentId id : of(port))
         PZ_TRY(write(segments_.at(id)));
     return {};
 }
 
+std::vector<pz_segment_key> Segments::keys_of(const Segment& segment) {
+    const Port& port = *segment.port;
+    std::vector<pz_segment_key> keys;
+    for (const Member& member : port.members)
+        if (member.tags_visible || segment.tags.outer == 0)
+            keys.push_back(key_of(member.link, segment.tags));
+    if (is_bridge(port))
+        keys.push_back(key_of(port.link, segment.tags));
+    return keys;
+}
+
 Result<> Segments::write(const Segment& segment) {
-    return fastpath_.set_segment(key_of(segment), segment.id, segment.port->link.mac);
+    for (const pz_segment_key& key : keys_of(segment)) {
+        PZ_TRY(fastpath_.set_segment(key, segment.id, segment.port->link.mac));
+        segment.port->keys.push_back(key);
+    }
+    return {};
 }
 
 Result<Port*> Segments::port(const std::string& interface) {
@@ -121,7 +297,7 @@ Result<Port*> Segments::port(const std::string& interface) {
 
 Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan) {
     Port* const port = PZ_TRY(this->port(interface));
-    if (vlan != VlanTags{} && !port->tags_visible)
+    if (vlan != VlanTags{} && !port->members.empty() && std::ranges::none_of(port->members, &Member::tags_visible))
         return fail(Errc::unsupported,
                     fmt::format("vlan {} cannot be served on {}: its rx-vlan-offload cannot be switched off",
                                 vlan.outer, port->link.name),

@@ -7,24 +7,49 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fastpath/fastpath.h"
 #include "hosts/record.h"
 #include "net/link.h"
+#include "net/link_monitor.h"
 #include "net/packet_socket.h"
 
 namespace pz {
+
+/// A device that XDP is attached to: a served interface, or a port of the bridge that is served.
+struct Member {
+    Link link; // as last seen
+    fastpath::XdpMode mode = fastpath::XdpMode::native;
+    bool attached = false;
+    bool tags_visible = false; // rx-vlan-offload is off, so XDP sees the outer tag
+    bool restore_offload = false;
+};
 
 /// One served interface.  It is the one with the configured name, whichever device that is.
 struct Port {
     Link link; // as last seen; the name is the configured one
     std::shared_ptr<PacketSocket> socket; // null while there is no such interface or it cannot be served
-    fastpath::XdpMode mode = fastpath::XdpMode::native;
+    std::vector<Member> members; // itself; of a bridge: its ports
+    std::vector<pz_segment_key> keys; // what of it the kernel was told
     bool egress = false; // the filter on what leaves is there
-    bool tags_visible = false; // rx-vlan-offload is off, so XDP sees the outer tag
-    bool restore_offload = false;
     Link refused; // could not be served as it was then; looked at again when it has changed
+};
+
+inline bool is_bridge(const Port& port) {
+    return port.link.kind == "bridge";
+}
+
+/// What XDP is attached to, in words.
+std::string attachment_of(const Port& port);
+
+/// What became of a port of a bridge.
+struct MemberReport {
+    std::string bridge;
+    std::string name;
+    std::string text;
+    bool failed = false;
 };
 
 /// An {interface, VLAN} pair in use.
@@ -38,6 +63,9 @@ struct Segment {
 inline bool has_link(const Port& port) {
     return port.socket && port.link.up;
 }
+
+/// Refuses interfaces that cannot be served together: a bridge and one of its ports.
+Result<> check_together(const std::vector<Link>& served);
 
 /// The interface that `wanted` is; it may be empty if only one is served.  Errors name the field `interface`.
 Result<std::string> served_interface(const std::string& wanted, const std::vector<std::string>& served);
@@ -59,7 +87,17 @@ public:
     /// Takes everything off the interface, which is called `name` now; empty: it is gone.
     void detach(Port& port, const std::string& name);
     /// Tells the kernel of the port's segments, and of the MAC that they are seen from.
-    Result<> write(const Port& port);
+    Result<> write(Port& port);
+    /// Ports come and go: `links` are all interfaces of this machine.
+    void follow(Port& bridge, const std::vector<Link>& links);
+    /// To be told before: what is gone may have a successor that looks the same.
+    void note(Port& bridge, const LinkChange& change);
+    /// What attach() and follow() did about ports of bridges, once.
+    std::vector<MemberReport> take_reports() { return std::exchange(reports_, {}); }
+    /// What the programs that an earlier daemon left do with the host: see Fastpath::stage_before().
+    [[nodiscard]] pz_stage stage_before(const Port& port, HostId host, std::uint32_t generation) const;
+    /// Leaves the offload of the interfaces as it is.
+    void leave();
 
     /// The segment of a configuration; made on first use.  `interface` may be empty if only one is served.
     /// Errors name the field: `interface` or `vlan`.
@@ -82,13 +120,22 @@ public:
 private:
     /// Opens the interface for sending, makes its tags visible and tells the kernel of the port's segments.
     Result<> open(Port& port, const Link& link);
+    void open(const Port& port, Member& member, const Link& link);
+    Result<> attach(const Port& port, Member& member);
+    void join(Port& bridge, const std::vector<Link>& ports);
+    /// Takes everything off the device, which is called `name` now; empty: it is gone.
+    void release(Member& member, const std::string& name);
+    /// By which the kernel finds the segment: one for each device that its frames come in by, or leave by.
+    static std::vector<pz_segment_key> keys_of(const Segment& segment);
     Result<> write(const Segment& segment);
-    static void restore_offload(Port& port, const std::string& name);
+    void report(const Port& bridge, const Member& member, std::string text, bool failed = false);
+    static void restore_offload(Member& member, const std::string& name);
 
     using Key = std::pair<std::string, VlanTags>;
 
     fastpath::Fastpath& fastpath_;
     std::deque<Port> ports_; // addresses stay valid
+    std::vector<MemberReport> reports_;
     std::map<Key, SegmentId> by_key_;
     std::map<SegmentId, Segment> segments_;
     SegmentId next_id_ = 1;

@@ -13,8 +13,10 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <optional>
+#include <tuple>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -244,6 +246,9 @@ void PinDirectory::remove_all() {
 
 Result<XdpMode> attach_xdp(const PinDirectory& pins, const std::string& interface, int ifindex, int program_fd) {
     const std::string path = pins.link_path(interface);
+    for (const auto& name : pins.links()) // it may have been called otherwise when its link was made
+        if (name != interface && pins.attached_to(name) == static_cast<std::uint32_t>(ifindex))
+            std::ignore = std::rename(pins.link_path(name).c_str(), path.c_str());
     if (Fd old(bpf_obj_get(path.c_str())); old) {
         if (link_ifindex(old.get()) == static_cast<std::uint32_t>(ifindex) &&
             bpf_link_update(old.get(), program_fd, nullptr) == 0)
@@ -259,19 +264,19 @@ Result<XdpMode> attach_xdp(const PinDirectory& pins, const std::string& interfac
         if (!link) {
             if (errno == EBUSY || errno == EEXIST)
                 return fail(Errc::busy,
-                            fmt::format("--interface '{0}' already has an XDP program: see `ip link show dev {0}`, "
+                            fmt::format("interface '{0}' already has an XDP program: see `ip link show dev {0}`, "
                                         "and stop the program that it belongs to",
                                         interface),
                             "interface");
             if (mode == XdpMode::native)
                 continue; // whatever the driver's reason, the generic path is worth a try
-            return fail_errno("XDP cannot be attached to --interface '" + interface + "', native or generic", errno);
+            return fail_errno("XDP cannot be attached to interface '" + interface + "', native or generic", errno);
         }
         if (bpf_obj_pin(link.get(), path.c_str()) != 0)
             return fail_errno("cannot pin " + path, errno);
         return mode;
     }
-    return fail(Errc::unsupported, "XDP cannot be attached to --interface '" + interface + "'", "interface");
+    return fail(Errc::unsupported, "XDP cannot be attached to interface '" + interface + "'", "interface");
 }
 
 Result<> attach_egress(const PinDirectory& pins, int ifindex, int program_fd) {

@@ -232,12 +232,20 @@ Result<> Fastpath::pin_maps() {
 }
 
 Result<XdpMode> Fastpath::attach(const std::string& interface, int ifindex) {
-    return attach_xdp(pins_, interface, ifindex, bpf_program__fd(skeleton_->progs.proxzzy_ingress));
+    const XdpMode mode =
+        PZ_TRY(attach_xdp(pins_, interface, ifindex, bpf_program__fd(skeleton_->progs.proxzzy_ingress)));
+    attached_.insert(interface);
+    return mode;
 }
 
-void Fastpath::drop_links_except(const std::vector<std::string>& served) {
+void Fastpath::detach(const std::string& interface) {
+    if (attached_.erase(interface) != 0)
+        pins_.remove_link(interface);
+}
+
+void Fastpath::drop_other_links() {
     for (const auto& name : pins_.links())
-        if (std::ranges::find(served, name) == served.end())
+        if (!attached_.contains(name))
             pins_.remove_link(name);
     for (const int ifindex : pins_.egress_devices())
         if (std::ranges::find(egress_devices_, ifindex) == egress_devices_.end())

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,15 +72,15 @@ public:
     Result<> pin_maps();
     Result<XdpMode> attach(const std::string& interface, int ifindex);
     /// Takes the program off the interface that attach() was called for, and removes the pin.  Harmless when it is
-    /// gone.
-    void detach(const std::string& interface) { pins_.remove_link(interface); }
+    /// gone, or was never attached.
+    void detach(const std::string& interface);
     /// The same for what leaves by the device that has the addresses: the interface itself, or the bridge that it is
     /// in.
     Result<> attach_egress(int ifindex);
     void detach_egress(int ifindex);
-    /// Drops the links of interfaces that are not in `served`, and filters on devices that attach_egress() was not
-    /// called for: an earlier daemon's.
-    void drop_links_except(const std::vector<std::string>& served);
+    /// Drops the links and filters of devices that attach() and attach_egress() were not called for: an earlier
+    /// daemon's.
+    void drop_other_links();
     /// Takes everything off the kernel: links, maps, pins.
     void detach_all();
 
@@ -158,6 +159,7 @@ private:
     PinDirectory pins_;
     Skeleton skeleton_;
     EgressSkeleton egress_;
+    std::set<std::string> attached_; // interfaces with the program
     std::vector<int> egress_devices_; // with the filter
     FilterBitmap address_bits_;
     FilterBitmap mac_bits_;

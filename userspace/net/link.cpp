@@ -100,6 +100,7 @@ Link describe(rtnl_link* from) {
     if (const char* const kind = rtnl_link_get_type(from); kind != nullptr)
         link.kind = kind;
     link.is_ethernet = rtnl_link_get_arptype(from) == ARPHRD_ETHER;
+    link.master = rtnl_link_get_master(from);
     if (rtnl_link_is_vlan(from)) {
         link.below = rtnl_link_get_link(from);
         link.vid = static_cast<std::uint16_t>(rtnl_link_vlan_get_id(from));

@@ -21,6 +21,7 @@ struct Link {
     bool is_ethernet = false;
     int below = 0; // of a VLAN device: the interface that its tagged frames are on, and the tag
     std::uint16_t vid = 0;
+    int master = 0; // the interface that it is a port of, a bridge say
     bool operator==(const Link&) const = default;
 };
 
