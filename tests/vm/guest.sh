@@ -49,6 +49,14 @@ net_tests() {
     done
 }
 
+vlan_tests() {
+    local name
+    for name in two_vlans_of_a_trunk_are_two_networks \
+        hosts_behind_a_bridge_that_filters_vlans_are_served_in_their_own_alone; do
+        try python3 "$root/tests/vm/net.py" "$name"
+    done
+}
+
 {
     echo "Linux $(uname -r), $(nproc) processors, $(cut -d ' ' -f 1 /proc/uptime) s after the start"
     prepare && "${group}_tests" || passed=false

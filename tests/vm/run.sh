@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# run.sh 6.1|6.12 bpf|net: starts a guest with that kernel of Debian in QEMU (TCG: as slow as it may be, it runs anywhere),
+# run.sh 6.1|6.12 bpf|net|vlan: starts a guest with that kernel of Debian in QEMU (TCG: as slow as it may be, it runs anywhere),
 # with this machine's file system and what is built, and runs the group's tests in it.  PROXZZY_BUILD is the build folder.
 # Exit status: 0 passed, 1 failed, 77 skipped (a failure with PROXZZY_REQUIRE_ALL=1).
 set -euo pipefail

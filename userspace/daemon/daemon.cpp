@@ -169,7 +169,7 @@ Result<> Daemon::serve() {
         record_port(control::EventKind::interface, port,
                     fmt::format("{}, {}", attachment_of(port), port.link.mac.to_string()));
     }
-    record_members();
+    record_bridges();
     fastpath_->drop_other_links();
     for (const auto& name : table_.names()) // those that are served since before there was a filter
         if (const Host& host = *table_.find(name);
@@ -723,6 +723,7 @@ void Daemon::on_heartbeat() {
         fastpath_->forget_before();
     }
     record_file_hosts(file_hosts_.retry());
+    record_bridges(); // a new host may have a VLAN that the bridge does not let us into
 }
 
 void Daemon::sweep_lost_events() {
@@ -807,20 +808,19 @@ void Daemon::read_links() {
     }
     for (Port& port : segments_->ports())
         segments_->follow(port, *links);
-    record_members();
+    record_bridges();
 }
 
-/// What became of the ports of bridges.
-void Daemon::record_members() {
+/// What became of bridges and their ports.
+void Daemon::record_bridges() {
     for (const auto& report : segments_->take_reports()) {
-        const std::string text = fmt::format("{}: port {} {}", report.bridge, report.name, report.text);
         if (report.failed) {
-            record_failure(text, report.name);
+            record_failure(report.text, report.device);
             continue;
         }
         control::Event event;
         event.interface = report.bridge;
-        event.text = text;
+        event.text = report.text;
         journal_.record(control::EventKind::interface, std::move(event));
     }
 }
@@ -874,7 +874,7 @@ void Daemon::begin_service(Port& port, const Link& link) {
         if (joined.first == &port)
             join(port, joined.second);
     record_port(control::EventKind::interface, port, fmt::format("{}, {}", attachment_of(port), link.mac.to_string()));
-    record_members();
+    record_bridges();
     if (link.up)
         regain_link(port);
 }

@@ -123,7 +123,7 @@ private:
     // interfaces
     void wait_links();
     void read_links();
-    void record_members();
+    void record_bridges();
     void on_link_change(const LinkChange& change);
     void update_port(Port& port, const Link& link);
     void begin_service(Port& port, const Link& link);

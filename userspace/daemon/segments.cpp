@@ -21,6 +21,11 @@ pz_segment_key key_of(const Link& device, TagStack tags) {
     return {.ifindex = static_cast<std::uint32_t>(device.ifindex), .outer_vid = tags.outer, .inner_vid = tags.inner};
 }
 
+bool is_held_back(const Port& port, const Member& member) {
+    const auto found = port.bridge.ports.find(member.link.ifindex);
+    return found != port.bridge.ports.end() && found->second.held_back;
+}
+
 } // namespace
 
 std::string attachment_of(const Port& port) {
@@ -79,9 +84,13 @@ void Segments::restore_offload(Member& member, const std::string& name) {
         spdlog::warn("{}: {}", name, restored.error().message);
 }
 
-void Segments::report(const Port& bridge, const Member& member, std::string text, bool failed) {
-    reports_.push_back(
-        {.bridge = bridge.link.name, .name = member.link.name, .text = std::move(text), .failed = failed});
+void Segments::report(const Port& bridge, const std::string& device, std::string text, bool failed) {
+    if (device != bridge.link.name)
+        text = fmt::format("port {} {}", device, text);
+    reports_.push_back({.bridge = bridge.link.name,
+                        .device = device,
+                        .text = fmt::format("{}: {}", bridge.link.name, text),
+                        .failed = failed});
 }
 
 Result<> Segments::add(const Link& link) {
@@ -121,9 +130,9 @@ Result<> Segments::attach(const Port& port, Member& member) {
         member.mode = *mode;
         return {};
     }
-    restore_offload(member, member.link.name);
+    release(port, member, member.link.name);
     if (is_bridge(port))
-        report(port, member, "is not served: " + mode.error().message, true);
+        report(port, member.link.name, "is not served: " + mode.error().message, true);
     return std::unexpected(std::move(mode).error());
 }
 
@@ -141,6 +150,7 @@ Result<> Segments::open(Port& port, const Link& link) {
             for (const Link& each : PZ_TRY(list_links()))
                 if (each.master == link.ifindex)
                     open(port, port.members.emplace_back(), each);
+            (void)PZ_TRY(look(port));
         } else {
             open(port, port.members.front(), link);
         }
@@ -153,32 +163,39 @@ Result<> Segments::open(Port& port, const Link& link) {
 
 void Segments::open(const Port& port, Member& member, const Link& link) {
     member.link = link;
+    if (is_bridge(port)) // with VLANs of its own and a single port that is not configured by hand, it may be selective
+        if (auto joined = port.socket->join_all(link.ifindex); !joined)
+            report(port, link.name, joined.error().message, true);
     auto was_on = disable_rx_vlan_offload(link.name);
     member.tags_visible = was_on.has_value();
     member.restore_offload = was_on.value_or(false);
     if (was_on)
         return;
     if (is_bridge(port))
-        report(port, member, was_on.error().message + "; hosts with a VLAN are not served behind it", true);
+        report(port, member.link.name, was_on.error().message + "; hosts with a VLAN are not served behind it", true);
     else
         spdlog::warn("{}: {}; hosts with a VLAN are refused on it", link.name, was_on.error().message);
 }
 
-void Segments::release(Member& member, const std::string& name) {
+void Segments::release(const Port& port, Member& member, const std::string& name) {
     restore_offload(member, name);
     if (std::exchange(member.attached, false))
         fastpath_.detach(member.link.name);
+    if (is_bridge(port) && !name.empty())
+        if (auto left = port.socket->leave_all(member.link.ifindex); !left)
+            spdlog::debug("{}", left.error().message); // with the device
 }
 
 void Segments::detach(Port& port, const std::string& name) {
     for (Member& member : port.members)
-        release(member, is_bridge(port) ? member.link.name : name);
+        release(port, member, is_bridge(port) ? member.link.name : name);
     if (is_bridge(port))
         port.members.clear();
     fastpath_.detach_egress(port.link.ifindex);
     port.egress = false;
     for (const pz_segment_key& key : std::exchange(port.keys, {}))
         fastpath_.remove_segment(key);
+    port.bridge = {};
     port.socket.reset();
     port.link.ifindex = 0;
     port.link.up = false;
@@ -192,8 +209,8 @@ void Segments::note(Port& bridge, const LinkChange& change) {
     if (member == bridge.members.end())
         return;
     if (change.gone) {
-        release(*member, {});
-        report(bridge, *member, "is gone");
+        release(bridge, *member, {});
+        report(bridge, member->link.name, "is gone");
         bridge.members.erase(member);
     } else if (!member->attached && change.link != member->link) {
         member->link.name.clear(); // worth another attempt, whatever it is like now
@@ -206,19 +223,22 @@ void Segments::follow(Port& bridge, const std::vector<Link>& links) {
     std::vector<Link> ports;
     std::ranges::copy_if(links, std::back_inserter(ports),
                          [&](const Link& link) { return link.master == bridge.link.ifindex; });
-    std::erase_if(bridge.members, [&](Member& member) {
+    const auto changed = look(bridge);
+    if (!changed && changed.error().code != Errc::not_found) // a message is under way that says so
+        report(bridge, bridge.link.name, changed.error().message, true);
+    const auto left = std::erase_if(bridge.members, [&](Member& member) {
         if (std::ranges::find(ports, member.link.ifindex, &Link::ifindex) != ports.end())
             return false;
         const auto now = std::ranges::find(links, member.link.ifindex, &Link::ifindex);
-        release(member, now == links.end() ? std::string() : now->name);
-        report(bridge, member, "has left the bridge and is not served any more");
+        release(bridge, member, now == links.end() ? std::string() : now->name);
+        report(bridge, member.link.name, "has left the bridge and is not served any more");
         return true;
     });
-    join(bridge, ports);
+    join(bridge, ports, changed.value_or(false) || left != 0);
 }
 
 /// All that `ports` have become: new, renamed, or worth another attempt.
-void Segments::join(Port& bridge, const std::vector<Link>& ports) {
+void Segments::join(Port& bridge, const std::vector<Link>& ports, bool changed) {
     std::vector<int> joined;
     for (const Link& link : ports) {
         auto member = std::ranges::find(bridge.members, link.ifindex,
@@ -236,12 +256,12 @@ void Segments::join(Port& bridge, const std::vector<Link>& ports) {
         member->link = link;
         joined.push_back(link.ifindex);
     }
-    if (auto written = write(bridge); !written)
-        reports_.push_back(
-            {.bridge = bridge.link.name, .name = bridge.link.name, .text = written.error().message, .failed = true});
+    if (changed || !joined.empty())
+        if (auto written = write(bridge); !written)
+            report(bridge, bridge.link.name, written.error().message, true);
     for (Member& member : bridge.members)
         if (std::ranges::find(joined, member.link.ifindex) != joined.end() && attach(bridge, member))
-            report(bridge, member, fmt::format("is served, XDP in {} mode", to_string(member.mode)));
+            report(bridge, member.link.name, fmt::format("is served, XDP in {} mode", to_string(member.mode)));
 }
 
 pz_stage Segments::stage_before(const Port& port, HostId host, std::uint32_t generation) const {
@@ -266,15 +286,71 @@ Result<> Segments::write(Port& port) {
     return {};
 }
 
-std::vector<pz_segment_key> Segments::keys_of(const Segment& segment) {
+std::uint16_t Segments::vlan_of(const Segment& segment) const {
+    const Port& port = *segment.port;
+    if (port.bridge.is_8021ad)
+        return 0;
+    if (segment.tags.outer != 0)
+        return segment.tags.outer;
+    const auto own = port.bridge.ports.find(port.link.ifindex);
+    const std::uint16_t pvid = own == port.bridge.ports.end() ? std::uint16_t{0} : own->second.pvid;
+    // resolve() refuses this, but the bridge may change
+    return by_key_.contains({port.link.name, {.outer = pvid}}) ? std::uint16_t{0} : pvid;
+}
+
+std::vector<pz_segment_key> Segments::keys_of(const Segment& segment) const {
     const Port& port = *segment.port;
     std::vector<pz_segment_key> keys;
+    if (!port.bridge.filters_vlans) {
+        for (const Member& member : port.members)
+            if ((member.tags_visible || segment.tags.outer == 0) && !is_held_back(port, member))
+                keys.push_back(key_of(member.link, segment.tags));
+        if (is_bridge(port))
+            keys.push_back(key_of(port.link, segment.tags));
+        return keys;
+    }
+    const std::uint16_t vlan = vlan_of(segment);
+    const auto add = [&](const Link& device, bool tags_visible) {
+        const auto found = port.bridge.ports.find(device.ifindex);
+        if (found == port.bridge.ports.end() || vlan == 0 || !found->second.vlans[vlan] || found->second.held_back)
+            return;
+        const BridgePort& at = found->second;
+        // where tags are out of sight, all frames look untagged
+        if (at.pvid == vlan && segment.tags.inner == 0 && (tags_visible || at.vlans.count() == 1))
+            keys.push_back(key_of(device, {}));
+        if (tags_visible)
+            keys.push_back(key_of(device, {.outer = vlan, .inner = segment.tags.inner}));
+    };
     for (const Member& member : port.members)
-        if (member.tags_visible || segment.tags.outer == 0)
-            keys.push_back(key_of(member.link, segment.tags));
-    if (is_bridge(port))
-        keys.push_back(key_of(port.link, segment.tags));
+        add(member.link, member.tags_visible);
+    add(port.link, true);
     return keys;
+}
+
+Result<bool> Segments::look(Port& bridge) {
+    Bridge now = PZ_TRY(read_bridge(bridge.link.ifindex));
+    if (now == bridge.bridge)
+        return false;
+    bridge.bridge = std::move(now);
+    if (bridge.bridge.filters_vlans && bridge.bridge.is_8021ad)
+        report(bridge, bridge.link.name, "vlan_filtering with vlan_protocol 802.1ad is not served", true);
+    for (const SegmentId id : of(bridge))
+        check_own_vlan(segments_.at(id));
+    return true;
+}
+
+void Segments::check_own_vlan(const Segment& segment) {
+    const Port& port = *segment.port;
+    const std::uint16_t vlan = segment.tags.outer;
+    if (!port.socket || !port.bridge.filters_vlans || port.bridge.is_8021ad || vlan == 0)
+        return;
+    const auto own = port.bridge.ports.find(port.link.ifindex);
+    if (own == port.bridge.ports.end() || !own->second.vlans[vlan])
+        report(port, port.link.name,
+               fmt::format("the bridge itself is not in VLAN {0}, so no probe, Magic Packet or held packet gets there: "
+                           "`bridge vlan add dev {1} vid {0} self`",
+                           vlan, port.link.name),
+               true);
 }
 
 Result<> Segments::write(const Segment& segment) {
@@ -302,6 +378,14 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
                     fmt::format("vlan {} cannot be served on {}: its rx-vlan-offload cannot be switched off",
                                 vlan.outer, port->link.name),
                     "vlan");
+    const auto own = port->bridge.ports.find(port->link.ifindex);
+    if (port->bridge.filters_vlans && vlan != VlanTags{} && vlan.inner == 0 && own != port->bridge.ports.end() &&
+        own->second.pvid == vlan.outer)
+        return fail(Errc::invalid,
+                    fmt::format("vlan {0} is where {1} itself is without a tag: leave vlan out, or take {1} out of it "
+                                "(`bridge vlan add dev {1} vid {0} self`, without pvid)",
+                                vlan.outer, port->link.name),
+                    "vlan");
     const auto [known, is_new] = by_key_.try_emplace(Key{port->link.name, vlan}, next_id_);
     if (!is_new)
         return known->second;
@@ -312,6 +396,7 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
             return std::unexpected(written.error());
         }
     segments_[next_id_] = segment;
+    check_own_vlan(segment);
     return next_id_++;
 }
 

@@ -12,6 +12,7 @@
 
 #include "fastpath/fastpath.h"
 #include "hosts/record.h"
+#include "net/bridge.h"
 #include "net/link.h"
 #include "net/link_monitor.h"
 #include "net/packet_socket.h"
@@ -32,6 +33,7 @@ struct Port {
     Link link; // as last seen; the name is the configured one
     std::shared_ptr<PacketSocket> socket; // null while there is no such interface or it cannot be served
     std::vector<Member> members; // itself; of a bridge: its ports
+    Bridge bridge; // what it lets pass, if it is one
     std::vector<pz_segment_key> keys; // what of it the kernel was told
     bool egress = false; // the filter on what leaves is there
     Link refused; // could not be served as it was then; looked at again when it has changed
@@ -44,10 +46,10 @@ inline bool is_bridge(const Port& port) {
 /// What XDP is attached to, in words.
 std::string attachment_of(const Port& port);
 
-/// What became of a port of a bridge.
-struct MemberReport {
+/// What became of a bridge, or of a port of it.
+struct BridgeReport {
     std::string bridge;
-    std::string name;
+    std::string device;
     std::string text;
     bool failed = false;
 };
@@ -93,7 +95,7 @@ public:
     /// To be told before: what is gone may have a successor that looks the same.
     void note(Port& bridge, const LinkChange& change);
     /// What attach() and follow() did about ports of bridges, once.
-    std::vector<MemberReport> take_reports() { return std::exchange(reports_, {}); }
+    std::vector<BridgeReport> take_reports() { return std::exchange(reports_, {}); }
     /// What the programs that an earlier daemon left do with the host: see Fastpath::stage_before().
     [[nodiscard]] pz_stage stage_before(const Port& port, HostId host, std::uint32_t generation) const;
     /// Leaves the offload of the interfaces as it is.
@@ -122,20 +124,26 @@ private:
     Result<> open(Port& port, const Link& link);
     void open(const Port& port, Member& member, const Link& link);
     Result<> attach(const Port& port, Member& member);
-    void join(Port& bridge, const std::vector<Link>& ports);
+    void join(Port& bridge, const std::vector<Link>& ports, bool changed);
     /// Takes everything off the device, which is called `name` now; empty: it is gone.
-    void release(Member& member, const std::string& name);
+    void release(const Port& port, Member& member, const std::string& name);
     /// By which the kernel finds the segment: one for each device that its frames come in by, or leave by.
-    static std::vector<pz_segment_key> keys_of(const Segment& segment);
+    [[nodiscard]] std::vector<pz_segment_key> keys_of(const Segment& segment) const;
+    /// Where the bridge keeps VLANs apart: the one that the segment is; 0: none.
+    [[nodiscard]] std::uint16_t vlan_of(const Segment& segment) const;
+    /// Reads what the bridge lets pass.  False: it is as before.
+    Result<bool> look(Port& bridge);
+    /// Says so if frames of ours do not come into the segment.
+    void check_own_vlan(const Segment& segment);
     Result<> write(const Segment& segment);
-    void report(const Port& bridge, const Member& member, std::string text, bool failed = false);
+    void report(const Port& bridge, const std::string& device, std::string text, bool failed = false);
     static void restore_offload(Member& member, const std::string& name);
 
     using Key = std::pair<std::string, VlanTags>;
 
     fastpath::Fastpath& fastpath_;
     std::deque<Port> ports_; // addresses stay valid
-    std::vector<MemberReport> reports_;
+    std::vector<BridgeReport> reports_;
     std::map<Key, SegmentId> by_key_;
     std::map<SegmentId, Segment> segments_;
     SegmentId next_id_ = 1;

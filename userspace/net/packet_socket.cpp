@@ -91,4 +91,12 @@ Result<Fd> PacketSocket::inheritable() const {
     return copy;
 }
 
+Result<> PacketSocket::join_all(int ifindex) {
+    return change_membership(fd_.get(), ifindex, std::nullopt, PACKET_ADD_MEMBERSHIP, "receiving for");
+}
+
+Result<> PacketSocket::leave_all(int ifindex) {
+    return change_membership(fd_.get(), ifindex, std::nullopt, PACKET_DROP_MEMBERSHIP, "no longer receiving for");
+}
+
 } // namespace pz

@@ -24,6 +24,9 @@ public:
     Result<> join(const MacAddress& mac);
     Result<> leave(const MacAddress& mac);
     static constexpr std::size_t max_joined = 1024;
+    /// The device accepts every frame until this socket closes or leave_all() is called.
+    Result<> join_all(int ifindex);
+    Result<> leave_all(int ifindex);
 
     /// The same socket once more, which execve() does not close: join() holds until the last one is closed.
     [[nodiscard]] Result<Fd> inheritable() const;
