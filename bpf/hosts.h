@@ -211,6 +211,20 @@ PZ_INLINE int pz_is_echo_reply(const struct pz_packet *p)
 		(p->l3 == PZ_L3_IPV6 && p->protocol == IPPROTO_ICMPV6 && p->icmp_type == PZ_ICMP6_ECHO_REPLY));
 }
 
+/*
+ * The frame says that the address in pz_used_address() is at the very MAC that sent it.  What is routed or forwarded says
+ * nothing of its source, a probe and DAD use no address yet, and an advertisement without O may be for somebody else
+ * (RFC 4861 section 7.2.8).
+ */
+PZ_INLINE int pz_claims_own(const struct pz_packet *p, __u8 sign)
+{
+	if (!pz_same_mac(p->lladdr, p->source_mac))
+		return 0;
+	if (p->l3 == PZ_L3_ARP)
+		return sign != PZ_SIGN_NONE && sign != PZ_SIGN_ARP_PROBE;
+	return p->has_lladdr && (sign == PZ_SIGN_ND || (sign == PZ_SIGN_REPLY && (p->nd_flags & PZ_NA_OVERRIDE)));
+}
+
 /* The sender is one of our hosts: PZ_CONTINUE when the frame may still concern another one. */
 PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now,
 			      const struct pz_daemon *daemon)
@@ -234,6 +248,11 @@ PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 hos
 
 	if (policy->stage == PZ_STAGE_WATCHED) {
 		p->reason = PZ_REASON_OWNER_WATCHED;
+		if ((policy->flags & PZ_POLICY_LEARN) && pz_claims_own(p, sign)) {
+			if (p->l3 == PZ_L3_ARP && PZ_U32(p->source) == PZ_U32(p->target))
+				report.detail = PZ_SIGN_ARP_ANNOUNCEMENT; /* also as a reply: RFC 5227 section 3 */
+			pz_report_use(ctx, p, live, &report);
+		}
 		return PZ_CONTINUE;
 	}
 	if (live->released == policy->generation) {
@@ -320,7 +339,7 @@ PZ_INLINE int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 hos
 		return pz_pass(p, PZ_REASON_OWN_FRAME);
 	report.generation = policy->generation;
 	pz_claimed_address(p, &report);
-	if (pz_take_conflict(live, &report))
+	if (pz_take_claim(live, &report))
 		pz_emit(ctx, p, &report);
 	return pz_pass(p, PZ_REASON_SECOND_PROXY);
 }
@@ -352,7 +371,7 @@ PZ_INLINE int pz_claims(struct pz_ctx *ctx, struct pz_packet *p, __u64 now)
 	pz_note_target(claimed->host, claimed->generation);
 	report.host = claimed->host;
 	report.generation = claimed->generation;
-	if (pz_take_conflict(live, &report))
+	if (pz_take_claim(live, &report))
 		pz_emit(ctx, p, &report);
 	return pz_pass(p, PZ_REASON_CONFLICT);
 }

@@ -31,7 +31,7 @@ PZ_INLINE int pz_is_solicited_node(const void *address)
  */
 PZ_GLOBAL __u32 pz_check_nd(struct pz_ctx *ctx, struct pz_packet *p)
 {
-	__u32 at = PZ_ND_LEN, has_lladdr = 0, size, sum;
+	__u32 at = PZ_ND_LEN, size, sum;
 	__u8 *option;
 	void *nd;
 	int i;
@@ -55,7 +55,7 @@ PZ_GLOBAL __u32 pz_check_nd(struct pz_ctx *ctx, struct pz_packet *p)
 			return PZ_REASON_ND_MALFORMED;
 		if (option[0] == (p->icmp_type == PZ_ND_NS ? PZ_ND_OPT_SOURCE_LLADDR : PZ_ND_OPT_TARGET_LLADDR) &&
 		    size == 8) {
-			has_lladdr = 1;
+			p->has_lladdr = 1;
 			pz_copy_mac(p->lladdr, option + 2);
 		}
 		if (option[0] == PZ_ND_OPT_MARK && size == sizeof(struct pz_nd_mark) && p->icmp_type == PZ_ND_NA) {
@@ -67,7 +67,7 @@ PZ_GLOBAL __u32 pz_check_nd(struct pz_ctx *ctx, struct pz_packet *p)
 	if (at != p->l4_length)
 		return PZ_REASON_ND_MALFORMED;
 	if (p->icmp_type == PZ_ND_NS) {
-		if (pz_is_unspecified6(p->source) && (has_lladdr || !pz_is_solicited_node(p->destination)))
+		if (pz_is_unspecified6(p->source) && (p->has_lladdr || !pz_is_solicited_node(p->destination)))
 			return PZ_REASON_ND_MALFORMED;
 		if (p->lladdr[0] & 1) /* an answer to a group address would be a reflector */
 			return PZ_REASON_ND_MALFORMED;

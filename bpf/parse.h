@@ -48,7 +48,7 @@ struct pz_packet {
 	__u8 target[16]; /* ARP and ND: the address that the message is about; else the destination */
 	__u8 destination_mac[6];
 	__u8 icmp_type;
-	__u8 pad2;
+	__u8 has_lladdr; /* NS, NA: it has the link-layer option */
 	__u8 source_mac[6];
 	__u8 magic_port;    /* group UDP to a port where Magic Packets are looked for */
 	__u8 target_family; /* enum pz_family */

@@ -306,20 +306,20 @@ PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *po
 }
 
 /*
- * One conflict event for an address in each interval, so that a flood of claims costs others nothing; a few slots for
- * each host, so that its other addresses are not hidden.  What is not reported counts for nothing: two claims so close
- * together are one, to which there was no time to answer.
+ * One event for an address in each interval, about a conflict or, of an awake host, about its use, so that a flood of
+ * claims costs others nothing; a few slots for each host, so that its other addresses are not hidden.  What is not
+ * reported counts for nothing: two claims so close together are one, to which there was no time to answer.
  */
-#define PZ_CONFLICT_INTERVAL_NS 100000000ULL
+#define PZ_CLAIM_INTERVAL_NS 100000000ULL
 
-PZ_INLINE int pz_take_conflict(struct pz_live *live, const struct pz_report *report)
+PZ_INLINE int pz_take_claim(struct pz_live *live, const struct pz_report *report)
 {
 	__u32 slot = (report->family == PZ_FAMILY_4 ? pz_hash4(PZ_U32(report->address))
 						    : pz_hash6(PZ_U64(report->address), PZ_U64(report->address + 8))) %
 		     PZ_CONFLICT_SLOTS;
 	__u64 last = live->conflict_ns[slot];
 
-	if (last && report->time_ns - last < PZ_CONFLICT_INTERVAL_NS)
+	if (last && report->time_ns - last < PZ_CLAIM_INTERVAL_NS)
 		return 0;
 	if (!dry_run)
 		live->conflict_ns[slot] = report->time_ns;
@@ -377,6 +377,18 @@ PZ_INLINE void pz_report_router(struct pz_ctx *ctx, const struct pz_packet *p)
 	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) <=
 	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2)
 		pz_emit(ctx, p, &report);
+}
+
+/* So do the addresses that an awake host uses. */
+PZ_INLINE void pz_report_use(struct pz_ctx *ctx, const struct pz_packet *p, struct pz_live *live,
+			     struct pz_report *report)
+{
+	report->kind = PZ_EVENT_ADDRESS;
+	report->reason = PZ_REASON_OWNER_WATCHED;
+	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) <=
+		    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2 &&
+	    pz_take_claim(live, report))
+		pz_emit(ctx, p, report);
 }
 
 PZ_INLINE void pz_mark_lost(struct pz_live *live)

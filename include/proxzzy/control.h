@@ -156,6 +156,7 @@ enum pz_host_attr {
 	PZ_A_HOST_WAKES_PER_SOURCE,  /* u32, 0-1 [30]: of those, by one source; 0 = no limit */
 	PZ_A_HOST_MIN_WAKE_INTERVAL, /* u32, 0-1 [0]: seconds between two wakes by packets */
 	PZ_A_HOST_QUIET,             /* nested pz_quiet_attr, n: times of the day in which packets do not wake it */
+	PZ_A_HOST_LEARN, /* u8, 0-1 [0]: 1: the addresses that it uses while awake are answered for too; IP may be missing */
 };
 
 enum pz_network_attr {
@@ -205,6 +206,7 @@ enum pz_host_status_attr {
 	PZ_A_HOST_STATUS_LAST_WAKE_LATENCY_US, /* u64, 1: from trigger to first sign of life; 0 = never woken */
 	PZ_A_HOST_STATUS_REFUSED,              /* u64, 1: triggers that its wake policy refused */
 	PZ_A_HOST_STATUS_FILE,                 /* string, 0-1: path of the file that configures it */
+	PZ_A_HOST_STATUS_LEARNED,              /* binary, 4 or 16 bytes, n: addresses that it was seen to use */
 };
 
 /* Which events are wanted. */

@@ -200,6 +200,7 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
             for (const bool released : {false, true}) {
                 Host host;
                 host.stage = static_cast<std::uint8_t>(stage);
+                host.flags = PZ_POLICY_LEARN;
                 host.echo = static_cast<std::uint8_t>(echo);
                 host.secureon = {{1, 2, 3, 4, 5, 6}};
                 if (echo == PZ_ECHO_ANSWER)

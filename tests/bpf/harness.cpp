@@ -323,6 +323,7 @@ void DataPath::put_policy(const Host& host) {
     policy.echo = host.echo;
     policy.event_interval_us = host.event_interval_us;
     policy.event_burst = host.event_burst;
+    policy.flags = host.flags;
     if (host.secureon) {
         policy.flags = PZ_POLICY_SECUREON;
         std::ranges::copy(*host.secureon, policy.secureon);

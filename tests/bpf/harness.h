@@ -48,6 +48,7 @@ struct Host {
     std::vector<Ip6Address> ip6 = {host_ip6(), host_link_local(), host_temporary_ip6()};
     std::uint8_t stage = PZ_STAGE_ASLEEP;
     std::uint8_t echo = PZ_ECHO_ANSWER;
+    std::uint8_t flags = 0; // pz_policy_flag, but SECUREON
     std::optional<std::array<std::uint8_t, 6>> secureon = std::nullopt;
     std::uint32_t event_interval_us = 0;
     std::uint32_t event_burst = 0;

@@ -349,6 +349,116 @@ TEST_F(OwnerTest, R32_OfAnAgentlessHostThatIsAwakeOnlyTheTimeOfItsLastFrameIsKep
         }
 }
 
+// ---- addresses in use ----------------------------------------------------------------------------------------------
+
+class LearnTest : public OwnerTest {
+protected:
+    /// Awake, and its addresses are to be learned: in the maps there are none.
+    void awake(std::uint8_t flags = PZ_POLICY_LEARN) {
+        kernel().reset();
+        Host host;
+        host.stage = PZ_STAGE_WATCHED;
+        host.flags = flags;
+        host.ip4 = {};
+        host.ip6 = {};
+        host.macs = {host_mac, host_second_mac};
+        sleeper(host);
+    }
+    void told(const Packet& frame, const Address& address, pz_sign sign, const Mac& mac = host_mac) {
+        awake();
+        check(frame, {.verdict = XDP_PASS,
+                      .reasons = {PZ_REASON_OWNER_WATCHED},
+                      .overheard = {{.kind = PZ_EVENT_ADDRESS,
+                                     .reason = PZ_REASON_OWNER_WATCHED,
+                                     .detail = static_cast<std::uint8_t>(sign),
+                                     .address = address,
+                                     .mac = mac,
+                                     .check_frame = true}}});
+        EXPECT_NE(kernel().live(Host{}.id).last_seen_ns, 0U);
+    }
+    void not_told(const Packet& frame) {
+        awake();
+        check(frame, {.verdict = XDP_PASS});
+    }
+};
+
+TEST_F(LearnTest, WhatAnAwakeHostSaysOfItsOwnMacIsTold) {
+    for (const auto& sign : signs()) {
+        SCOPED_TRACE(sign.what);
+        if (sign.sign == PZ_SIGN_ARP_REQUEST || sign.sign == PZ_SIGN_ARP_ANNOUNCEMENT ||
+            (sign.sign == PZ_SIGN_ND && sign.what.starts_with("NS")))
+            told(sign.frame, sign.address, sign.sign);
+        else
+            not_told(sign.frame);
+    }
+    for (const auto& answer : automatic_answers()) {
+        SCOPED_TRACE(answer.what);
+        if (answer.what.find("without option") != std::string::npos)
+            not_told(answer.frame);
+        else
+            told(answer.frame, answer.address,
+                 answer.what == "gratuitous ARP reply" ? PZ_SIGN_ARP_ANNOUNCEMENT : PZ_SIGN_REPLY);
+    }
+    told(Ether{.destination = broadcast_mac, .source = host_second_mac} /
+             Arp{.operation = 1, .sender_mac = host_second_mac, .sender_ip = host_ip4, .target_ip = client_ip4},
+         host_ip4, PZ_SIGN_ARP_REQUEST, host_second_mac);
+}
+
+TEST_F(LearnTest, NothingElseIs) {
+    const Ip6 nd{.source = host_ip6(), .destination = solicited_node(other_ip6()), .hop_limit = 255};
+    const Ether to_group{.destination = group_mac(solicited_node(other_ip6())), .source = host_mac};
+    const Ether to_all{.destination = all_nodes_mac, .source = host_mac};
+    const Ip6 na{.source = host_ip6(), .destination = all_nodes(), .hop_limit = 255};
+    auto far = nd;
+    far.hop_limit = 254;
+    const std::vector<std::pair<std::string, Packet>> frames{
+        {"ARP of another sender", from_owner_to_all / Arp{.sender_mac = stranger_mac, .sender_ip = host_ip4}},
+        {"ARP about the host by another sender",
+         Ether{.destination = broadcast_mac, .source = stranger_mac} / owner_arp(1, host_ip4, client_ip4)},
+        {"NS without option", to_group / nd / Ns{.target = other_ip6()}},
+        {"NS with another's option", to_group / nd / Ns{.target = other_ip6()} / source_lla(stranger_mac)},
+        {"NS from afar", to_group / far / Ns{.target = other_ip6()} / source_lla(host_mac)},
+        {"NA with another's option", to_all / na / Na{.solicited = false} / target_lla(stranger_mac)},
+        {"NA for who it stands in for",
+         to_all / na / Na{.target = other_ip6(), .solicited = false, .override_flag = false} / target_lla()},
+        {"what it routes", from_owner / Ip4{.source = "203.0.113.9"_ip4, .destination = client_ip4} / Tcp{}},
+    };
+    for (const auto& [what, frame] : frames) {
+        SCOPED_TRACE(what);
+        not_told(frame);
+    }
+    awake(0); // nobody wants to know
+    check(from_owner_to_all / owner_arp(1, host_ip4, client_ip4), passed({PZ_REASON_OWNER_WATCHED}));
+}
+
+TEST_F(LearnTest, OnlyWhileItIsAwake) {
+    for (const auto stage : {PZ_STAGE_NONE, PZ_STAGE_ARMING, PZ_STAGE_ASLEEP, PZ_STAGE_WAKING, PZ_STAGE_UNANSWERED}) {
+        kernel().reset();
+        Host host;
+        host.stage = static_cast<std::uint8_t>(stage);
+        host.flags = PZ_POLICY_LEARN;
+        sleeper(host);
+        const auto outcome = kernel().run((from_owner_to_all / owner_arp(1, other_ip4, client_ip4)).bytes());
+        EXPECT_TRUE(outcome.overheard.empty()) << outcome.to_string();
+    }
+}
+
+TEST_F(LearnTest, AFloodOfUsesLeavesTheRingToOthers) {
+    awake();
+    const auto begin = monotonic_ns();
+    std::size_t events = 0;
+    for (int i = 0; i < 200; i++) { // ever new addresses
+        const Ip4Address address{{10, 0, static_cast<std::uint8_t>(i), 7}};
+        const auto outcome = kernel().run((from_owner_to_all / owner_arp(1, address, client_ip4)).bytes());
+        EXPECT_EQ(outcome.verdict, XDP_PASS);
+        EXPECT_EQ(outcome.counted, (std::map<std::uint32_t, std::uint64_t>{{PZ_REASON_OWNER_WATCHED, 1}}));
+        events += outcome.overheard.size();
+    }
+    constexpr std::uint64_t interval = 100'000'000;
+    EXPECT_GE(events, 2U);
+    EXPECT_LE(events, PZ_CONFLICT_SLOTS * (2 + (monotonic_ns() - begin) / interval));
+}
+
 TEST_F(OwnerTest, R32_OwnersProbeOrDadWhileItFallsAsleepReleases) {
     for (const auto& sign : signs()) {
         if (sign.sign != PZ_SIGN_ARP_PROBE && sign.sign != PZ_SIGN_DAD)

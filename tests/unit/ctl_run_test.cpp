@@ -114,9 +114,10 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
                    {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
             "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
-            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": []},
+            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
-        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null})");
+        "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null,
+        "learned": []})");
     EXPECT_EQ(json_of({"host", "show", "nas"}), expected);
     EXPECT_EQ(json_of({"hosts"}), json::array{expected});
     EXPECT_EQ(json_of({"status"}), json::parse(R"({
@@ -375,6 +376,7 @@ temporary-ip = 2001:db8::7
 wake = tcp/22
 vlan = 20
 auto = no
+learn = no
 echo = ignore
 magic-port = 9
 wakes-per-hour = 60
@@ -389,6 +391,7 @@ mac = 00:00:5e:00:00:01
 ip = 10.0.0.1
 ip = 2001:db8::100:1
 auto = no
+learn = no
 echo = answer
 magic-port = 9
 wakes-per-hour = 60

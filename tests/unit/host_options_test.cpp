@@ -28,14 +28,14 @@ std::string refusal(const std::string& text, const std::string& path = "/etc/pro
 TEST(HostFile, HasEverythingThatTheCommandLineHas) {
     const test::Folder folder;
     (void)folder.write("password", "01:23:45:67:89:ab\n");
-    const auto config =
-        parse_host_file(folder.path() + "/nas.conf",
-                        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
-                        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
-                        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
-                        "auto = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
-                        "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
-                        "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
+    const auto config = parse_host_file(
+        folder.path() + "/nas.conf",
+        "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
+        "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
+        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
+        "auto = yes\nlearn = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
+        "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
+        "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
     ASSERT_TRUE(config) << config.error().message;
     HostConfig expected;
     expected.name = "nas";
@@ -47,6 +47,7 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
     expected.interface = "lan0";
     expected.vlan = {100, 20};
     expected.agentless = true;
+    expected.learn = true;
     expected.echo = EchoMode::wake;
     expected.identity = Identity::proxy;
     expected.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
@@ -77,6 +78,8 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
     EXPECT_EQ(refusal("mac = 00:00:5e\n").substr(0, 14), "mac \"00:00:5e\"");
     EXPECT_EQ(refusal(least + std::string("wake = tcp\n")),
               "wake \"tcp\": must be tcp or udp, a slash, and a port from 1 to 65535 or any, as in tcp/22 or tcp/any");
+    EXPECT_EQ(refusal("mac = 00:00:5e:00:53:01\nlearn = yes\n"), "accepted") << "its addresses are learned";
+    EXPECT_EQ(refusal(least + std::string("learn = maybe\n")), "learn \"maybe\": must be one of no, yes");
     EXPECT_EQ(refusal(least + std::string("auto = maybe\n")), "auto \"maybe\": must be one of no, yes");
     EXPECT_EQ(refusal(least + std::string("vlan = 5000\n")), "vlan 5000: must be 1 to 4094, or 0 for none");
     EXPECT_EQ(refusal(least + std::string("echo = loud\n")), "echo \"loud\": must be one of answer, ignore, wake");
@@ -84,10 +87,11 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "option 'echo' cannot be specified more than once");
     EXPECT_EQ(refusal(least + std::string("secureon-file = gone\n")),
               "secureon-file \"/etc/proxzzy/hosts.d/gone\": No such file or directory");
-    EXPECT_EQ(refusal(least + std::string("replace = 1\n")),
-              "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, interface, vlan, auto, echo, "
-              "identity, magic-port, secureon-file, allow-from, deny-from, wakes-per-hour, wakes-per-source, "
-              "min-wake-interval, quiet");
+    EXPECT_EQ(
+        refusal(least + std::string("replace = 1\n")),
+        "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, interface, vlan, auto, learn, echo, "
+        "identity, magic-port, secureon-file, allow-from, deny-from, wakes-per-hour, wakes-per-source, "
+        "min-wake-interval, quiet");
     EXPECT_EQ(refusal(least + std::string("asleep\n")), "line \"asleep\": must be KEY = VALUE");
 }
 
@@ -115,6 +119,7 @@ HostConfig everything() {
     config.identity = Identity::host;
     config.magic = {40'000, {{0x01, 0x23, 0x45, 0x67, 0x89, 0xab}}};
     config.agentless = true;
+    config.learn = true;
     config.policy = {.allow_from = {*Network::parse("192.0.2.0/24"), *Network::parse("2001:db8::/32")},
                      .deny_from = {*Network::parse("192.0.2.9")},
                      .wakes_per_hour = 0,

@@ -37,7 +37,8 @@ StoredHost some_host(unsigned i, unsigned version = 0) {
             .addresses = {{.ip = *IpAddress::parse("192.0.2." + std::to_string(i % 250 + 1))},
                           {.ip = *IpAddress::parse("2001:db8::" + std::to_string(i)),
                            .valid_until = 1'800'000'000'000,
-                           .let_go = i % 5 == 0}},
+                           .let_go = i % 5 == 0,
+                           .learned = i % 3 == 0}},
             .config = Bytes(200 + i % 50, static_cast<std::uint8_t>(i))};
 }
 

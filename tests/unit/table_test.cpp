@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
 #include <deque>
@@ -82,6 +83,14 @@ std::string_view word(Effect::Notice notice) {
         return "address-not-back";
     case Effect::Notice::address_expired:
         return "address-expired";
+    case Effect::Notice::address_learned:
+        return "address-learned";
+    case Effect::Notice::address_forgotten:
+        return "address-forgotten";
+    case Effect::Notice::not_learned:
+        return "not-learned";
+    case Effect::Notice::no_address:
+        return "no-address";
     case Effect::Notice::none:
         break;
     }
@@ -2223,6 +2232,319 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     EXPECT_EQ(asked, count);
 }
 
+// ---- learned addresses ----------------------------------------------------------------------------------------------
+
+const IpAddress a3 = IpAddress::v4({192, 0, 2, 3});
+const IpAddress link_local6 = IpAddress::parse("fe80::1").value();
+
+/// `desk` is to be learned, and nothing of it is configured but its MACs.
+class Learning : public Table {
+protected:
+    HostConfig learning = config("desk", 1, {});
+
+    void SetUp() override {
+        learning.learn = true;
+        learning.macs.push_back({{2, 0, 0, 0, 0, 2}});
+        add(learning);
+        ASSERT_EQ(lines(tick()), Lines{"watch_awake"});
+    }
+    Lines use(const IpAddress& ip, bool answered = false) {
+        return lines(table.on_use(desk().id, lan, desk().config.macs.front(), ip, answered, now));
+    }
+    void learn(const IpAddress& ip) { ASSERT_EQ(use(ip), Lines{"notice address-learned"}) << ip.to_string(); }
+    Ips learned() const { return held_addresses(desk()); }
+    /// Until then it talks and answers for `answered`; what it was asked for.
+    Lines talk(Duration until, const Ips& answered) {
+        Lines out;
+        while (table.next_deadline() && *table.next_deadline() <= start + until) {
+            seen = now = *table.next_deadline();
+            for (const Effect& effect : tick()) {
+                out.push_back(line(effect));
+                if (effect.kind == Kind::probe && std::ranges::find(answered, *effect.address) != answered.end()) {
+                    EXPECT_EQ(use(*effect.address, true), Lines{});
+                }
+            }
+        }
+        seen = now = start + until;
+        return out;
+    }
+};
+
+TEST_F(Learning, WhatItUsesIsAnsweredForWhenItSleeps) {
+    learn(a1);
+    learn(a6);
+    learn(link_local6);
+    EXPECT_EQ(use(a1), Lines{}) << "told once";
+    EXPECT_EQ(table.find(lan, a6), &desk());
+    to_arming();
+    EXPECT_EQ(use(a2), Lines{}) << "it is awake no more";
+    now += 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "probe 192.0.2.1", "probe 2001:db8::1", "probe fe80::1", "announce"}));
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a6, link_local6}));
+    // its packets wait, and prove it
+    EXPECT_EQ(lines(trigger(a6)), (Lines{"stage_waking", "send_magic"}));
+    EXPECT_EQ(lines(release(PZ_SIGN_ND, a6)), (Lines{"stop_answering", "deliver 2001:db8::1", "forget"}));
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+    EXPECT_EQ(learned(), (Ips{a1, a6, link_local6}));
+}
+
+TEST_F(Learning, WithoutAnAddressItSleepsUnanswered) {
+    to_asleep();
+    EXPECT_EQ(answered_addresses(desk()), Ips{});
+    EXPECT_EQ(lines(trigger()), (Lines{"stage_waking", "send_magic"})) << "a Magic Packet";
+    EXPECT_EQ(lines(release(PZ_SIGN_DHCP)), (Lines{"stop_answering", "forget"}));
+}
+
+TEST_F(Learning, NotWithoutTheWord) {
+    add(config("tv", 9, {{a2}}));
+    const Host& tv = *table.find("tv");
+    EXPECT_EQ(lines(table.on_use(tv.id, lan, tv.config.macs.front(), a1, false, now)), Lines{});
+    EXPECT_EQ(held_addresses(tv), Ips{a2});
+}
+
+TEST_F(Learning, OnlyByItsOwnMacOnItsOwnNetwork) {
+    const auto use_by = [&](SegmentId segment, std::uint8_t number) {
+        return lines(table.on_use(desk().id, segment, {{2, 0, 0, 0, 0, number}}, a1, false, now));
+    };
+    EXPECT_EQ(use_by(lan, 7), Lines{});
+    EXPECT_EQ(use_by(lan + 1, 1), Lines{});
+    EXPECT_EQ(lines(table.on_use(4711, lan, {{2, 0, 0, 0, 0, 1}}, a1, false, now)), Lines{});
+    EXPECT_EQ(use_by(lan, 2), Lines{"notice address-learned"}) << "any of its MACs";
+}
+
+TEST_F(Learning, AnAnswerTeachesNothingNew) {
+    EXPECT_EQ(use(a1, true), Lines{}) << "a router with proxy ARP answers for others";
+    EXPECT_EQ(learned(), Ips{});
+}
+
+TEST_F(Learning, OnlyWhatAHostCanHave) {
+    for (const char* never : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"})
+        EXPECT_EQ(use(IpAddress::parse(never).value()), Lines{}) << never;
+    EXPECT_EQ(learned(), Ips{});
+}
+
+TEST_F(Learning, AnAddressOfAnotherHostIsToldAndLeftToIt) {
+    add(config("tv", 9, {{a2}}));
+    EXPECT_EQ(use(a2), Lines{"notice not-learned"});
+    EXPECT_EQ(learned(), Ips{});
+    EXPECT_EQ(table.find(lan, a2)->config.name, "tv");
+    // one that was learned goes to who uses it now, unless its host sleeps
+    HostConfig other = config("printer", 8, {});
+    other.learn = true;
+    add(other);
+    const Host& printer = *table.find("printer");
+    const auto use_by_printer = [&](const IpAddress& ip) {
+        return lines(table.on_use(printer.id, lan, printer.config.macs.front(), ip, false, now));
+    };
+    learn(a1);
+    EXPECT_EQ(use_by_printer(a1), (Lines{"notice address-forgotten", "notice address-learned"}));
+    EXPECT_EQ(learned(), Ips{});
+    learn(a3);
+    to_asleep();
+    EXPECT_EQ(use_by_printer(a3), Lines{"notice not-learned"}) << "the kernel tells of the conflict";
+    EXPECT_EQ(learned(), Ips{a3});
+}
+
+TEST_F(Learning, ConfigurationGoesBefore) {
+    learn(a1);
+    learn(a6);
+    // of another host, also while it sleeps
+    to_asleep();
+    const HostConfig tv = config("tv", 9, {{a1}});
+    EXPECT_EQ(lines(table.make_way(tv, lan + 1)), Lines{}) << "elsewhere";
+    EXPECT_EQ(lines(table.make_way(config("desk", 1, {{a1}}), lan)), Lines{}) << "it stays its own";
+    EXPECT_EQ(lines(table.make_way(tv, lan)), (Lines{"stop_answering 192.0.2.1", "notice address-forgotten"}));
+    add(tv);
+    EXPECT_EQ(answered_addresses(desk()), Ips{a6});
+    // and of its own
+    EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "forget"}));
+    learning.addresses = {{a6}};
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    EXPECT_EQ(learned(), Ips{a6});
+    EXPECT_TRUE(desk().learned.empty());
+    // what is learned stays with the machine and the network
+    learn(a2);
+    learning.echo = EchoMode::ignore;
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    EXPECT_EQ(learned(), (Ips{a6, a2}));
+    learning.macs.pop_back();
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    EXPECT_EQ(learned(), Ips{a6});
+    EXPECT_EQ(table.find(lan, a2), nullptr);
+}
+
+TEST_F(Learning, OfTooManyTheOneThatWasNotUsedForTheLongestTimeGoes) {
+    const auto ip = [](int number) { return IpAddress::parse(fmt::format("2001:db8::{:x}", number)).value(); };
+    for (int i = 1; i <= static_cast<int>(max_addresses); ++i, now += 1s)
+        learn(ip(i));
+    EXPECT_EQ(use(ip(1)), Lines{});
+    EXPECT_EQ(use(ip(100)), (Lines{"notice address-forgotten", "notice address-learned"}));
+    EXPECT_EQ(table.find(lan, ip(2)), nullptr);
+    EXPECT_NE(table.find(lan, ip(1)), nullptr);
+    EXPECT_EQ(learned().size(), max_addresses);
+}
+
+TEST_F(Learning, AFullTableLearnsNothing) {
+    table = PresenceTable(TableOptions{.max_addresses4 = 1});
+    add(learning);
+    learn(a1);
+    EXPECT_EQ(use(a2), Lines{"notice not-learned"});
+    EXPECT_EQ(learned(), Ips{a1});
+}
+
+TEST_F(Learning, AnAddressThatIsUsedNoMoreIsForgotten) {
+    learn(a1);
+    learn(a6);
+    // each hour one question for each, answered for one of them
+    EXPECT_EQ(talk(1h - 1s, {}), Lines{});
+    EXPECT_EQ(talk(1h + 12s, {a1}), (Lines{"probe 192.0.2.1", "probe 2001:db8::1"}));
+    EXPECT_EQ(talk(1h + 1min, {a1}), (Lines{"probe 2001:db8::1", "probe 2001:db8::1", "notice address-forgotten"}));
+    EXPECT_EQ(learned(), Ips{a1});
+    EXPECT_EQ(table.find(lan, a6), nullptr);
+    EXPECT_EQ(use(a1), Lines{});
+    EXPECT_EQ(talk(2h, {a1}), Lines{}) << "it is used";
+}
+
+TEST_F(Learning, AfterANewIpv4AddressTheOldOneIsAskedForAtOnce) {
+    learn(a1);
+    learn(a6);
+    now += 1min;
+    learn(a2);
+    EXPECT_EQ(talk(3min, {a2, a6}),
+              (Lines{"probe 192.0.2.1", "probe 192.0.2.1", "probe 192.0.2.1", "notice address-forgotten"}));
+    EXPECT_EQ(learned(), (Ips{a6, a2}));
+    EXPECT_LE(now - start, 3min);
+}
+
+TEST_F(Learning, WhoIsSilentMayBeOffAndForgetsNothing) {
+    learn(a1);
+    EXPECT_EQ(run_until(4h), (Lines{"3600 probe 192.0.2.1", "7200 probe 192.0.2.1", "10800 probe 192.0.2.1",
+                                    "14400 probe 192.0.2.1"}));
+    EXPECT_EQ(learned(), Ips{a1});
+}
+
+TEST_F(Learning, AsleepNothingIsForgotten) {
+    learn(a1);
+    to_asleep();
+    seen = now;
+    run_until(100h);
+    EXPECT_EQ(answered_addresses(desk()), Ips{a1});
+}
+
+TEST_F(Learning, AQuestionThatCouldNotBeSentSaysNothing) {
+    learn(a6);
+    int asked = 0;
+    while (now < start + 24h) {
+        seen = now = *table.next_deadline();
+        for (const Effect& effect : tick()) {
+            ASSERT_EQ(line(effect), "probe 2001:db8::1");
+            table.not_probed(desk().id, *effect.address);
+            ++asked;
+        }
+    }
+    EXPECT_EQ(learned(), Ips{a6});
+    EXPECT_LE(asked, 24);
+}
+
+TEST_F(Learning, AskingCostsLessThanAPacketIn10Seconds) {
+    for (int i = 1; i <= static_cast<int>(max_addresses); ++i)
+        learn(IpAddress::parse(fmt::format("2001:db8::{:x}", i)).value());
+    Instant last = start;
+    while (!desk().learned.empty()) {
+        seen = now = *table.next_deadline();
+        for (const std::string& text : lines(tick()))
+            if (text.starts_with("probe ")) {
+                EXPECT_GE(now - std::exchange(last, now), 12s);
+            }
+    }
+}
+
+TEST_F(Learning, R24_AnAddressThatAnotherNodeUsesWasLearnedByMistakeOrHasMoved) {
+    learn(a1);
+    learn(a6);
+    to_asleep();
+    EXPECT_EQ(table.defence(desk(), a1, now), Defence::forget);
+    EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1", "notice address-forgotten"}));
+    EXPECT_EQ(state(), HostState::asleep) << "nobody is woken for it";
+    EXPECT_EQ(answered_addresses(desk()), Ips{a6});
+    trigger(a6);
+    EXPECT_EQ(lines(claim(a6)),
+              (Lines{"stop_answering 2001:db8::1", "drop_held 2001:db8::1", "notice address-forgotten"}));
+    EXPECT_EQ(table.find(lan, a6), nullptr);
+    EXPECT_EQ(state(), HostState::waking);
+}
+
+TEST_F(Learning, AReturningHostWaitsForNoAddressThatIsAnothers) {
+    learn(a1);
+    to_returning();
+    EXPECT_EQ(lines(table.make_way(config("tv", 9, {{a1}}), lan)),
+              (Lines{"drop_held 192.0.2.1", "forget", "notice address-forgotten"}));
+    EXPECT_EQ(lines(tick()), Lines{"watch_awake"});
+}
+
+TEST_F(Learning, RoutersSayNothingOfWhatHasNoValidity) {
+    learn(a6);
+    EXPECT_TRUE(table.on_prefix(lan, IpAddress::parse("2001:db8::").value(), 1s, now).empty());
+    to_asleep();
+    now += 3h;
+    tick();
+    EXPECT_EQ(answered_addresses(desk()), Ips{a6});
+}
+
+TEST_F(Learning, IsThereAfterARestart) {
+    learn(a1);
+    learn(a6);
+    to_asleep();
+    Host kept = desk();
+    table = PresenceTable(TableOptions{});
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), Lines{"serve"});
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a6}));
+    // unless it is another host's meanwhile
+    table = PresenceTable(TableOptions{});
+    add(config("tv", 9, {{a1}}));
+    ASSERT_TRUE(table.restore(kept, PZ_STAGE_ASLEEP, now).has_value());
+    EXPECT_EQ(answered_addresses(desk()), Ips{a6});
+    kept.config = config("radio", 7, {{a6}});
+    kept.valid_until = {std::nullopt};
+    kept.learned.clear();
+    kept.id = 5;
+    EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)),
+              (Lines{"stop_answering 2001:db8::1", "notice address-forgotten", "serve"}));
+}
+
+TEST_F(Learning, AnotherConfigurationIsFollowed) {
+    learn(a1);
+    learning.learn = false;
+    learning.addresses = {{a2}};
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    EXPECT_EQ(learned(), Ips{a2});
+    EXPECT_EQ(lines(tick()), Lines{"forget"});
+}
+
+TEST_F(Learning, AgentlessTheLastQuestionBeforeSleepIsForTheAddressThatItUsedLast) {
+    learning.agentless = true;
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    ASSERT_EQ(lines(tick()), Lines{"watch_awake"});
+    for (const IpAddress& ip : {a1, a2, a3, a6}) {
+        learn(ip);
+        now += 1s;
+    }
+    use(a2);
+    EXPECT_EQ(run_until(47s), (Lines{"12 probe 192.0.2.1", "24 probe 192.0.2.2", "36 probe 192.0.2.2"}));
+    EXPECT_EQ(run_until(48s).front(), "48 serve");
+    EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a3, a6}));
+}
+
+TEST_F(Learning, AgentlessWithoutAnAddressItIsNeverFoundAsleepAndThatIsToldOnce) {
+    learning.agentless = true;
+    ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
+    ASSERT_EQ(lines(tick()), Lines{"watch_awake"});
+    EXPECT_EQ(run_until(1h), Lines{"12 notice no-address"});
+    EXPECT_EQ(state(), HostState::awake);
+    learn(a1);
+    EXPECT_EQ(run_until(1h + 1min).front(), "3612 probe 192.0.2.1");
+}
+
 // ---- hosts without an agent -----------------------------------------------------------------------------------------
 
 /// `desk` has no agent.
@@ -2291,7 +2613,7 @@ TEST_F(Agentless, AProbeThatCouldNotBeSentIsNotOneWithoutAnAnswer) {
                 break;
             asked.push_back(line(effect));
             if (effect.address == a6) {
-                EXPECT_TRUE(table.not_probed(desk().id));
+                EXPECT_TRUE(table.not_probed(desk().id, a6));
             }
         }
         if (state() != HostState::awake)
@@ -2306,7 +2628,7 @@ TEST_F(Agentless, IsNeverFoundAsleepIfItCannotBeProbed) {
         now = *table.next_deadline();
         for (const Effect& effect : tick())
             if (effect.kind == Kind::probe)
-                table.not_probed(desk().id);
+                table.not_probed(desk().id, *effect.address);
     }
     EXPECT_EQ(state(), HostState::awake);
 }
@@ -2323,7 +2645,7 @@ TEST_F(Agentless, IsNotAnsweredForBeforeItCouldBeAskedWhenItsLinkIsBack) {
             for (const Effect& effect : tick()) {
                 EXPECT_EQ(effect.kind, Kind::probe);
                 if (!can_ask(*effect.address))
-                    table.not_probed(desk().id);
+                    table.not_probed(desk().id, *effect.address);
             }
         }
     };
@@ -2345,7 +2667,7 @@ TEST_F(Agentless, IsNotAnsweredForWhileItWakesBeforeItCouldBeAsked) {
         for (const Effect& effect : tick()) {
             EXPECT_NE(effect.kind, Kind::serve);
             if (effect.kind == Kind::probe)
-                table.not_probed(desk().id);
+                table.not_probed(desk().id, *effect.address);
         }
         if (state() == HostState::unreachable)
             break;
@@ -2363,7 +2685,7 @@ TEST_F(Agentless, WhoSaidThatItSleepsIsAnsweredForThoughItCouldNotBeAsked) {
     for (int round = 0; round < 6; ++round, now += 500ms)
         for (const Effect& effect : tick())
             if (effect.kind == Kind::probe) {
-                EXPECT_FALSE(table.not_probed(effect.host));
+                EXPECT_FALSE(table.not_probed(effect.host, *effect.address));
             }
     EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
 }
@@ -2503,6 +2825,9 @@ private:
         if (chance(30))
             out.identity = Identity::proxy;
         out.agentless = chance(20);
+        out.learn = chance(30);
+        if (out.learn && chance(50))
+            out.addresses.clear();
         return out;
     }
 
@@ -2513,7 +2838,10 @@ private:
             const Host* const before = table_.find(name);
             const bool untouchable =
                 before != nullptr && (before->state != HostState::awake || !before->awaited.empty());
-            const auto set = table_.set(a_config(name), static_cast<SegmentId>(1 + roll(2)), chance(50), now_);
+            HostConfig wanted = a_config(name);
+            const auto segment = static_cast<SegmentId>(1 + roll(2));
+            apply(table_.make_way(wanted, segment));
+            const auto set = table_.set(std::move(wanted), segment, chance(50), now_);
             EXPECT_FALSE(set && untouchable);
             if (set) {
                 EXPECT_LT(*set, max_hosts);
@@ -2616,6 +2944,7 @@ private:
         Kernel& kernel = found->second;
         if (kernel.stage == Stage::watched) {
             last_seen_[host.id] = now_;
+            a_use(host);
             return;
         }
         // who is looked for answers, more often than not
@@ -2623,7 +2952,7 @@ private:
         last_seen_[host.id] = now_;
         Event event{host.id, kernel.generation, PZ_EVENT_RELEASE, sign, std::nullopt, false};
         if (chance(80))
-            event.address = host.config.addresses[roll(host.config.addresses.size())].ip;
+            event.address = any_of(held_addresses(host));
         if (kernel.stage == Stage::arming) {
             if (sign != PZ_SIGN_ARP_PROBE && sign != PZ_SIGN_DAD)
                 return;
@@ -2646,6 +2975,38 @@ private:
         pending_.push_back(event);
         if (chance(10))
             pending_.push_back(event);
+    }
+
+    IpAddress any_of(const Ips& ips) { return ips.empty() ? a1 : ips[roll(ips.size())]; }
+
+    /// Of its own addresses, of others', and what is none.
+    void a_use(const Host& host) {
+        const bool mine = chance(40);
+        const std::string before = fmt::format("{}", fmt::join(texts(held_addresses(host)), " "));
+        const IpAddress ip = mine         ? any_of(held_addresses(host))
+                             : chance(50) ? IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(roll(90))})
+                                          : IpAddress::parse(fmt::format("2001:db8::{:x}", 1 + roll(90))).value();
+        const Host* const other = table_.find(host.segment, ip);
+        const bool taken = other != nullptr && other != &host;
+        const bool yields =
+            taken && other->state == HostState::awake &&
+            std::ranges::find(other->config.addresses, ip, &HostAddress::ip) == other->config.addresses.end();
+        const bool answered = chance(30);
+        const HostId id = host.id;
+        const bool learns = host.config.learn && host.state == HostState::awake;
+        apply(table_.on_use(id, chance(95) ? host.segment : 3 - host.segment,
+                            chance(95) ? host.config.macs.front() : MacAddress{{2, 0, 0, 0, 9, 9}}, ip, answered,
+                            now_));
+        const auto held = held_addresses(*table_.get(id));
+        if (!learns || answered || (taken && !yields)) {
+            EXPECT_EQ(before, fmt::format("{}", fmt::join(texts(held), " ")));
+        }
+    }
+    static Lines texts(const Ips& ips) {
+        Lines out;
+        for (const IpAddress& ip : ips)
+            out.push_back(ip.to_string());
+        return out;
     }
 
     void a_router() {
@@ -2682,7 +3043,7 @@ private:
         if (chance(50))
             address = IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(roll(40) + 1)});
         if (host != nullptr && chance(30)) {
-            address = host->config.addresses[roll(host->config.addresses.size())].ip;
+            address = any_of(held_addresses(*host));
             on_owner({id, host->generation, PZ_EVENT_PROOF, PZ_SIGN_REPLY, address, false});
         } else if (chance(50)) {
             on_trigger({id, generation, PZ_EVENT_TRIGGER, PZ_SIGN_NONE, address, chance(50)});
@@ -2744,7 +3105,8 @@ private:
     void tick() {
         apply(table_.tick(now_, [this](HostId id) {
             const Host& host = *table_.get(id);
-            EXPECT_TRUE(host.state == HostState::arming || (host.state == HostState::awake && host.config.agentless));
+            EXPECT_TRUE(host.state == HostState::arming ||
+                        (host.state == HostState::awake && (host.config.agentless || host.config.learn)));
             return chatty_.contains(table_.get(id)->generation) ? now_ - 1s : last_seen_[id];
         }));
         if (const auto due = table_.next_deadline()) {
@@ -2776,8 +3138,8 @@ private:
             switch (host.state) {
             case HostState::awake:
                 if (host.awaited.empty()) {
-                    ++seen_["probe of the agentless"];
-                    EXPECT_TRUE(host.config.agentless);
+                    ++seen_[host.config.agentless ? "probe of the agentless" : "probe of a learned address"];
+                    EXPECT_TRUE(host.config.agentless || host.config.learn);
                     EXPECT_EQ(ips.size(), 1U);
                     EXPECT_GE(now_ - std::exchange(kernel_.at(id).asked, now_), 12s) << "too early";
                     break;
@@ -2829,9 +3191,9 @@ private:
     }
     static Ips served(const Host& host) {
         Ips out;
-        for (const HostAddress& address : host.config.addresses)
-            if (std::ranges::find(host.expired, address.ip) == host.expired.end())
-                out.push_back(address.ip);
+        for (const IpAddress& ip : held_addresses(host))
+            if (std::ranges::find(host.expired, ip) == host.expired.end())
+                out.push_back(ip);
         return out;
     }
     void apply(const Effect& effect) {
@@ -3026,8 +3388,9 @@ private:
                 EXPECT_TRUE(host.awaited.empty());
                 break;
             }
+            const Ips held = held_addresses(host);
             for (const IpAddress& ip : host.awaited)
-                EXPECT_NE(std::ranges::find(host.config.addresses, ip, &HostAddress::ip), host.config.addresses.end());
+                EXPECT_NE(std::ranges::find(held, ip), held.end());
         }
         // No packet is left behind: its trigger is on the way, or its host waits for its address.
         for (const auto& [id, address] : held_) {
@@ -3053,8 +3416,12 @@ private:
             EXPECT_LT(host.id, max_hosts);
             for (const MacAddress& mac : host.config.macs)
                 EXPECT_TRUE(macs.insert({host.segment, mac}).second) << mac.to_string();
-            for (const HostAddress& address : host.config.addresses)
-                EXPECT_TRUE(addresses.insert({host.segment, address.ip}).second) << address.ip.to_string();
+            for (const IpAddress& ip : held_addresses(host)) {
+                EXPECT_TRUE(addresses.insert({host.segment, ip}).second) << ip.to_string();
+                EXPECT_EQ(table_.find(host.segment, ip), &host);
+            }
+            EXPECT_TRUE(host.config.learn || host.learned.empty());
+            EXPECT_LE(held_addresses(host).size(), max_addresses);
         }
     }
 
@@ -3119,6 +3486,11 @@ TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
                              "base line",
                              "watch_awake",
                              "probe of the agentless",
+                             "probe of a learned address",
+                             "address-learned",
+                             "address-forgotten",
+                             "not-learned",
+                             "no-address",
                              "probe for nobody",
                              "probe for a packet",
                              "probe for who looks for it",

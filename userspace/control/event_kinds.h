@@ -30,6 +30,12 @@
       "a host that was said to sleep went on talking") \
     X(address_expired, "address-expired", info, "a1114ed43e5e4dffbe284b0d8efde8f9", \
       "an address of a host is past its validity and no longer answered for") \
+    X(address_learned, "address-learned", info, "e118f4773c9f4590b64071dff165be7b", \
+      "a host uses an address that is answered for too from now on when it sleeps") \
+    X(address_forgotten, "address-forgotten", info, "fec1559828b34eedaeab31d2a88a8e78", \
+      "a learned address of a host is its own no more, and not answered for") \
+    X(not_learned, "not-learned", warning, "898b92524ffe489fa874460245a4741d", \
+      "a host uses an address that is not learned, since another host has it or there is no room") \
     X(conflict, "conflict", warning, "ce8f8b3473eb4e5ca459c3eb69c4f911", \
       "another node claims an address of a sleeping host") \
     X(second_proxy, "second-proxy", warning, "396d349d8b6240d3b38f8d705a4d72eb", \

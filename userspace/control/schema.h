@@ -214,6 +214,7 @@ struct Schema<HostConfig> {
         Field{PZ_A_HOST_MIN_WAKE_INTERVAL, "min-wake-interval", optional,
               [](auto& config) -> auto& { return config.policy.min_wake_interval; }},
         Field{PZ_A_HOST_QUIET, "quiet", repeated, [](auto& config) -> auto& { return config.policy.quiet; }},
+        Field{PZ_A_HOST_LEARN, "learn", optional, &HostConfig::learn},
     };
 };
 
@@ -234,6 +235,7 @@ struct Schema<HostStatus> {
               &HostStatus::last_wake_latency_us},
         Field{PZ_A_HOST_STATUS_REFUSED, "refused", required, &HostStatus::refused},
         Field{PZ_A_HOST_STATUS_FILE, "file", optional, &HostStatus::file},
+        Field{PZ_A_HOST_STATUS_LEARNED, "learned", repeated, &HostStatus::learned},
     };
 };
 

@@ -76,6 +76,7 @@ struct HostStatus {
     std::uint64_t last_wake_latency_us = 0; // last trigger to first sign of life; 0 = never woken
     std::uint64_t refused = 0; // triggers, by its wake policy
     std::optional<std::string> file = std::nullopt; // that configures it
+    std::vector<IpAddress> learned = {};            // that it was seen to use, besides those that are configured
     bool operator==(const HostStatus&) const = default;
 };
 

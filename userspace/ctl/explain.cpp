@@ -73,9 +73,9 @@ private:
             return {};
         return client_.dump<HostStatus>(PZ_MSG_HOST_GET, [&](const HostStatus& host) {
             for (Party* party : {&from_, &to_})
-                if (party->end.name.empty() && !party->host && may_be_here(host.config) &&
-                    std::ranges::find(host.config.addresses, party->end.address, &HostAddress::ip) !=
-                        host.config.addresses.end())
+                if (const auto all = addresses_of(host); party->end.name.empty() && !party->host &&
+                                                         may_be_here(host.config) &&
+                                                         std::ranges::find(all, party->end.address) != all.end())
                     party->host = host;
         });
     }
@@ -85,12 +85,18 @@ private:
                (!question_.vlan || config.vlan == *question_.vlan);
     }
 
-    static const IpAddress* address_of(const Party& party, IpAddress::Family family) {
-        if (party.end.name.empty() || !party.host)
-            return party.end.address.family == family ? &party.end.address : nullptr;
-        const auto& all = party.host->config.addresses;
-        const auto found = std::ranges::find(all, family, [](const HostAddress& each) { return each.ip.family; });
-        return found == all.end() ? nullptr : &found->ip;
+    static std::vector<IpAddress> addresses_of(const HostStatus& host) {
+        std::vector<IpAddress> all;
+        std::ranges::transform(host.config.addresses, std::back_inserter(all), &HostAddress::ip);
+        all.insert(all.end(), host.learned.begin(), host.learned.end());
+        return all;
+    }
+
+    static std::optional<IpAddress> address_of(const Party& party, IpAddress::Family family) {
+        const auto all =
+            party.end.name.empty() || !party.host ? std::vector{party.end.address} : addresses_of(*party.host);
+        const auto found = std::ranges::find(all, family, &IpAddress::family);
+        return found == all.end() ? std::nullopt : std::optional(*found);
     }
 
     Result<> choose_addresses() {
@@ -99,9 +105,9 @@ private:
             if ((question_.kind == Question::Kind::arp && family == v6) ||
                 (question_.kind == Question::Kind::ns && family == v4))
                 continue;
-            const IpAddress* from = address_of(from_, family);
-            const IpAddress* to = address_of(to_, family);
-            if (from == nullptr || to == nullptr)
+            const auto from = address_of(from_, family);
+            const auto to = address_of(to_, family);
+            if (!from || !to)
                 continue;
             from_.address = *from;
             to_.address = *to;

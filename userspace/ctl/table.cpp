@@ -139,6 +139,8 @@ std::string to_text(const control::HostStatus& host) {
                                           address.valid_for ? fmt::format(", valid for {} s from when it was set",
                                                                           address.valid_for->count())
                                                             : "")});
+    for (const auto& ip : host.learned)
+        rows.push_back({"ip", ip.to_string() + ", learned"});
     std::string wake;
     for (const auto& rule : config.wake)
         wake += to_string(rule) + " ";
@@ -152,6 +154,8 @@ std::string to_text(const control::HostStatus& host) {
                                          config.magic.secureon ? ", SecureOn password set" : "")});
     if (config.agentless)
         rows.push_back({"auto", "yes: it is probed while awake, and asleep when it does not answer"});
+    if (config.learn)
+        rows.push_back({"learn", "yes: what it uses while awake is answered for too"});
     rows.push_back({"wakes", host.wakes == 0 || host.last_wake_latency_us == 0
                                  ? fmt::format("{}", host.wakes)
                                  : fmt::format("{}, the last one took {}", host.wakes,
@@ -168,6 +172,8 @@ std::string to_text(const std::vector<control::HostStatus>& hosts) {
         std::string addresses;
         for (const auto& address : host.config.addresses)
             addresses += (addresses.empty() ? "" : " ") + address.ip.to_string();
+        for (const auto& ip : host.learned)
+            addresses += (addresses.empty() ? "" : " ") + ip.to_string();
         rows.push_back({host.config.name, name_of(host.state), duration(host.since_ms),
                         host.config.macs.empty() ? "-" : host.config.macs.front().to_string(), addresses});
     }

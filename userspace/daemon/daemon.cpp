@@ -80,10 +80,23 @@ control::EventKind kind_of(Effect::Notice notice) {
         return control::EventKind::address_not_back;
     case Effect::Notice::address_expired:
         return control::EventKind::address_expired;
+    case Effect::Notice::address_learned:
+        return control::EventKind::address_learned;
+    case Effect::Notice::address_forgotten:
+        return control::EventKind::address_forgotten;
+    case Effect::Notice::not_learned:
+        return control::EventKind::not_learned;
+    case Effect::Notice::no_address:
     case Effect::Notice::none:
         break;
     }
     return control::EventKind::failed;
+}
+
+/// The network can cause it as often as it likes.
+bool is_told_sparingly(Effect::Notice notice) {
+    using enum Effect::Notice;
+    return notice == address_learned || notice == address_forgotten || notice == not_learned;
 }
 
 std::string_view why_not_held(const TriggerNotice& notice) {
@@ -307,6 +320,7 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
     if (!has_link(*segments_->find(segment)->port))
         react(table_.link_lost(segment), {}); // it may be new
     const std::string name = config.name;
+    react(table_.make_way(config, segment), {.decided_by = "operator"});
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
     rearm();
     state_->changed(name);
@@ -316,6 +330,8 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
 Result<control::HostStatus> Daemon::host_get(std::string_view name) {
     const Host* host = PZ_TRY(table_.named(name));
     const std::string* file = file_hosts_.file_of(name);
+    std::vector<IpAddress> learned;
+    std::ranges::transform(host->learned, std::back_inserter(learned), &LearnedAddress::ip);
     return control::HostStatus{
         .config = host->config,
         .id = host->id,
@@ -329,7 +345,8 @@ Result<control::HostStatus> Daemon::host_get(std::string_view name) {
         .last_wake_latency_us = static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::microseconds>(host->last_wake_latency).count()),
         .refused = budgets_.refused(host->id),
-        .file = file == nullptr ? std::nullopt : std::optional(*file)};
+        .file = file == nullptr ? std::nullopt : std::optional(*file),
+        .learned = std::move(learned)};
 }
 
 std::vector<std::string> Daemon::host_names() {
@@ -632,6 +649,8 @@ void Daemon::on_router(SegmentId segment, ByteView frame) {
 void Daemon::on_overheard(const pz_event& event, ByteView frame) {
     if (event.kind == PZ_EVENT_ROUTER)
         return on_router(event.segment, frame);
+    if (event.kind == PZ_EVENT_ADDRESS)
+        return on_use(event, frame);
     const Host* host = table_.get(event.host);
     if (host == nullptr || host->generation != event.generation)
         return;
@@ -666,6 +685,30 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
     }
 }
 
+void Daemon::on_use(const pz_event& event, ByteView frame) {
+    const auto address = event_address(event);
+    const Segment* segment = segments_->find(event.segment);
+    if (!address || segment == nullptr)
+        return;
+    MacAddress mac;
+    std::ranges::copy(event.mac, mac.bytes.begin());
+    if (table_.find(event.segment, *address) == nullptr) { // it would be a new one
+        if (table_.get(event.host) == nullptr || !seen_[event.host].learned.admit(now()))
+            return;
+        const auto device = Segments::l3_device(*segment);
+        const auto own = device ? link_addresses(*device).value_or(std::vector<IpAddress>{}) : std::vector<IpAddress>{};
+        if (std::ranges::find(own, *address) != own.end())
+            return;
+    }
+    // an advertisement with O is nobody else's (RFC 4861 §7.2.8), a reply of a router with proxy ARP may be
+    const bool answered = event.detail == PZ_SIGN_REPLY && address->is_v4();
+    react(table_.on_use(event.host, event.segment, mac, *address, answered, now()),
+          {.decided_by = "host",
+           .at = instant_from_ns(event.time_ns),
+           .frame = frame,
+           .frame_length = event.frame_length});
+}
+
 void Daemon::on_conflict(const Host& host, const MacAddress& claimant, const IpAddress& address, Cause cause) {
     cause.decided_by = "daemon";
     cause.rule = "conflict";
@@ -680,6 +723,9 @@ void Daemon::on_conflict(const Host& host, const MacAddress& claimant, const IpA
                text + (host.state == HostState::asleep ? "; no longer answered for, the host is woken"
                                                        : "; no longer answered for"),
                cause);
+    else if (defence == Defence::forget)
+        record_sparingly(control::EventKind::conflict, host, text + "; it was learned, and is no longer answered for",
+                         cause);
     else
         record_sparingly(control::EventKind::conflict, host, std::move(text), cause);
     react(table_.on_conflict(host.id, host.generation, address, at), cause);
@@ -976,7 +1022,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         break;
     }
     const Host* host = table_.get(effect.host);
-    if (host != nullptr && (effect.kind == Kind::edge || effect.kind == Kind::deliver || effect.kind == Kind::notice))
+    if (host != nullptr && (effect.kind == Kind::edge || effect.kind == Kind::deliver ||
+                            (effect.kind == Kind::notice && effect.notice != Effect::Notice::not_learned)))
         state_->changed(host->config.name);
     const Segment* segment = host == nullptr ? nullptr : segments_->find(host->segment);
     if (segment == nullptr)
@@ -1026,7 +1073,10 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     case Kind::notice:
         if (effect.notice == Effect::Notice::address_not_back)
             wakes_.outcome(host->id, "address-not-back");
-        record(kind_of(effect.notice), *host, effect.text, cause);
+        if (is_told_sparingly(effect.notice))
+            record_sparingly(kind_of(effect.notice), *host, effect.text, cause);
+        else
+            record(kind_of(effect.notice), *host, effect.text, cause);
         break;
     case Kind::edge:
         on_edge(*host, effect, cause);
@@ -1071,6 +1121,8 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
         policy.flags |= PZ_POLICY_SECUREON;
         std::ranges::copy(*host.config.magic.secureon, policy.secureon);
     }
+    if (host.config.learn)
+        policy.flags |= PZ_POLICY_LEARN;
     static const std::vector<WakeRule> any_tcp{{.protocol = IPPROTO_TCP, .port = 0}}; // R30
     for (const auto& rule : host.config.wake.empty() ? any_tcp : host.config.wake)
         policy.rules[policy.rule_count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
@@ -1298,7 +1350,7 @@ void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& ad
         return;
     auto text = fmt::format("{}: cannot probe {}{}", host.config.name, address.to_string(),
                             source ? "" : ": " + segment.port->link.name + " has no address of that family");
-    if (table_.not_probed(host.id)) // it may never be found asleep, or never be answered for
+    if (table_.not_probed(host.id, address)) // it may never be found asleep, or never be answered for
         record_failure(std::move(text), segment.port->link.name);
     else
         spdlog::debug("{}", text);

@@ -101,6 +101,7 @@ private:
     void on_refused(const Host& host, const Refusal& refusal, Cause cause);
     void on_overheard(const pz_event& event, ByteView frame);
     void on_router(SegmentId segment, ByteView frame);
+    void on_use(const pz_event& event, ByteView frame);
     void on_conflict(const Host& host, const MacAddress& claimant, const IpAddress& address, Cause cause);
     void on_edge(const Host& host, const Effect& edge, const Cause& cause);
     control::Event event_of(const Host& host, const Cause& cause) const;
@@ -205,6 +206,7 @@ private:
         const Port* joined_on = nullptr;
         std::map<IpAddress, int> neighbours; // our permanent entries, by address: the device
         std::map<control::EventKind, control::Sparing> sparing;
+        control::Sparing learned; // each is a row to write
     };
     std::unordered_map<HostId, Seen> seen_;
     /// Group MACs are shared between hosts.

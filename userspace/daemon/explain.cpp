@@ -114,6 +114,9 @@ std::string after_conflict(const pz_event& event, const Host& host, const Presen
             break;
         case Defence::defend:
             return fmt::format("defends {} once; {} stays {}", claimed, name, to_string(host.state));
+        case Defence::forget:
+            return fmt::format("no longer answers for {}, which was learned; {} stays {}", claimed, name,
+                               to_string(host.state));
         case Defence::let_go:
             return fmt::format("no longer answers for {}{}", claimed,
                                host.state == HostState::asleep ? fmt::format(", and wakes {}", name) : "");
@@ -126,6 +129,8 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
                   const Refuses& refuses, Instant now) {
     if (event.kind == PZ_EVENT_ROUTER)
         return "extends the validity of hosts' addresses in its prefixes (RFC 4862)";
+    if (event.kind == PZ_EVENT_ADDRESS)
+        return "learns the address for the sender, unless another host or the gateway has it";
     if (host == nullptr)
         return "nothing: the host has left proxy care";
     switch (event.kind) {
@@ -149,8 +154,8 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 9> names{
-        "", "trigger", "release", "proof", "conflict", "nic-answers", "non-wake", "second-proxy", "router"};
+    constexpr std::array<std::string_view, 10> names{
+        "", "trigger", "release", "proof", "conflict", "nic-answers", "non-wake", "second-proxy", "router", "address"};
     return names.at(kind);
 }
 

@@ -65,6 +65,8 @@ std::optional<StoredHost> Daemon::row_of(const std::string& name) const {
                                  .valid_until = until ? std::optional(clocks.to_wall(*until)) : std::nullopt,
                                  .let_go = std::ranges::find(host->let_go, ip) != host->let_go.end()});
     }
+    for (const LearnedAddress& learned : host->learned)
+        row.addresses.push_back({.ip = learned.ip, .learned = true});
     if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host->config))
         row.config.assign(message->bytes().begin(), message->bytes().end());
     return row;
@@ -100,6 +102,9 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
         if (found->let_go)
             host.let_go.push_back(address.ip);
     }
+    for (const StoredHost::Address& address : stored.addresses)
+        if (address.learned)
+            host.learned.push_back({.ip = address.ip, .used = at});
     const pz_stage stage = watched ? segments_->stage_before(port, stored.id, stored.generation) : PZ_STAGE_NONE;
     const auto effects = PZ_TRY(table_.restore(std::move(host), stage, at));
     if (!stored.file.empty()) {

@@ -94,6 +94,8 @@ po::options_description host_options(const std::string& caption) {
         ("vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")
         ("auto", po::value<Text>()->implicit_value("yes")->value_name("yes|no"),
          "no software on the host says when it sleeps: it is probed, and asleep when it does not answer")
+        ("learn", po::value<Text>()->implicit_value("yes")->value_name("yes|no"),
+         "the addresses that it uses while awake are answered for too when it sleeps; ip need not be given")
         ("echo", po::value<Text>()->value_name("MODE"), "ping while it sleeps: answer (default), ignore or wake")
         ("identity", po::value<Text>()->value_name("WHOSE"),
          "MAC in answers: host or proxy; none given: as proxzzyd was started")
@@ -183,6 +185,8 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
         config.vlan = PZ_TRY(parse_vlan(*vlan));
     if (const auto* automatic = text("auto"))
         config.agentless = PZ_TRY(parse_choice<bool>("auto", std::array{"no", "yes"}, *automatic));
+    if (const auto* learn = text("learn"))
+        config.learn = PZ_TRY(parse_choice<bool>("learn", std::array{"no", "yes"}, *learn));
     if (const auto* echo = text("echo"))
         config.echo = PZ_TRY(parse_choice<EchoMode>("echo", echo_names, *echo));
     if (const auto* identity = text("identity"))
@@ -219,6 +223,7 @@ std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& conf
     else if (config.vlan.outer != 0)
         add("vlan", fmt::format("{}", config.vlan.outer));
     add("auto", config.agentless ? "yes" : "no");
+    add("learn", config.learn ? "yes" : "no");
     add("echo", echo_names.at(static_cast<std::size_t>(config.echo)));
     if (config.identity)
         add("identity", identity_names.at(static_cast<std::size_t>(*config.identity)));

@@ -81,8 +81,8 @@ std::string_view why_not_a_host_address(const IpAddress& ip) {
     return {};
 }
 
-Result<> check_addresses(const std::vector<HostAddress>& addresses) {
-    if (addresses.empty() || addresses.size() > max_addresses)
+Result<> check_addresses(const std::vector<HostAddress>& addresses, bool learn) {
+    if ((addresses.empty() && !learn) || addresses.size() > max_addresses)
         return fail(Errc::invalid, fmt::format("ip: {} given, a host has 1 to {}", addresses.size(), max_addresses),
                     "ip");
     for (const HostAddress& address : addresses) {
@@ -169,7 +169,7 @@ Result<> validate(const HostConfig& config) {
     if (checked)
         checked = check_macs(config.macs);
     if (checked)
-        checked = check_addresses(config.addresses);
+        checked = check_addresses(config.addresses, config.learn);
     if (checked)
         checked = check_rules(config.wake);
     if (checked)
@@ -179,6 +179,10 @@ Result<> validate(const HostConfig& config) {
     if (checked)
         checked = validate(config.policy);
     return checked;
+}
+
+bool is_host_address(const IpAddress& ip) {
+    return why_not_a_host_address(ip).empty();
 }
 
 std::string_view to_string(HostState state) {

@@ -77,6 +77,8 @@ struct HostConfig {
     MagicOptions magic;
     /// No software on the host says when it sleeps: it is probed, and asleep when it does not answer.
     bool agentless = false;
+    /// The addresses that it uses while awake are answered for too when it sleeps; so it needs none of its own here.
+    bool learn = false;
     WakePolicy policy;
     bool operator==(const HostConfig&) const = default;
 };
@@ -84,6 +86,9 @@ struct HostConfig {
 /// Names and bounds that a configuration must keep, whoever sends it; errors name the field.
 /// Checks everything that can be checked without the table: name, MACs, addresses, rules, VLANs.
 Result<> validate(const HostConfig& config);
+
+/// A unicast address that a host can have on a link.
+bool is_host_address(const IpAddress& ip);
 
 /// "awake", "arming", ...
 std::string_view to_string(HostState state);

@@ -90,9 +90,9 @@ std::string reason(sqlite3* database) {
 std::string text_of(const std::vector<StoredHost::Address>& addresses) {
     std::string text;
     for (const auto& address : addresses)
-        text += fmt::format("{}{} {}{}", text.empty() ? "" : "\n", address.ip.to_string(),
+        text += fmt::format("{}{} {}{}{}", text.empty() ? "" : "\n", address.ip.to_string(),
                             address.valid_until ? fmt::format("until {}", *address.valid_until) : "for ever",
-                            address.let_go ? " let go" : "");
+                            address.let_go ? " let go" : "", address.learned ? " learned" : "");
     return text;
 }
 
@@ -104,13 +104,15 @@ std::optional<std::vector<StoredHost::Address>> read_addresses(const std::string
         std::string ip;
         std::string mode;
         std::string until;
-        std::string let;
-        std::string go;
-        words >> ip >> mode >> until >> let >> go;
+        words >> ip >> mode >> until;
         const auto parsed = IpAddress::parse(ip);
         if (!parsed)
             return std::nullopt;
-        StoredHost::Address address{.ip = *parsed, .let_go = let == "let"};
+        StoredHost::Address address{.ip = *parsed};
+        for (std::string word; words >> word;) {
+            address.let_go = address.let_go || word == "let";
+            address.learned = address.learned || word == "learned";
+        }
         if (mode == "until") {
             std::int64_t value = 0;
             const auto [end, error] = std::from_chars(until.data(), until.data() + until.size(), value);

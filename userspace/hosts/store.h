@@ -22,6 +22,7 @@ struct StoredHost {
         IpAddress ip;
         std::optional<std::int64_t> valid_until = std::nullopt; // nullopt = for ever
         bool let_go = false;
+        bool learned = false;
         bool operator==(const Address&) const = default;
     };
     std::string name;

@@ -3,6 +3,7 @@
 #include "hosts/table.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include <spdlog/fmt/fmt.h>
@@ -45,8 +46,30 @@ bool contains(const std::vector<IpAddress>& list, const IpAddress& ip) {
     return std::ranges::find(list, ip) != list.end();
 }
 
-bool is_configured(const Host& host, const IpAddress& ip) {
-    return std::ranges::find(host.config.addresses, ip, &HostAddress::ip) != host.config.addresses.end();
+bool is_configured(const HostConfig& config, const IpAddress& ip) {
+    return std::ranges::find(config.addresses, ip, &HostAddress::ip) != config.addresses.end();
+}
+
+bool is_learned(const Host& host, const IpAddress& ip) {
+    return std::ranges::find(host.learned, ip, &LearnedAddress::ip) != host.learned.end();
+}
+
+/// Of the learned addresses the one that was not used for the longest time.
+std::vector<LearnedAddress>::iterator oldest(Host& host) {
+    return std::ranges::min_element(host.learned, {}, &LearnedAddress::used);
+}
+
+/// Of those that can be asked for.
+std::optional<IpAddress> used_last(const Host& host) {
+    const LearnedAddress* last = nullptr;
+    for (const LearnedAddress& learned : host.learned)
+        if (learned.can_ask && (last == nullptr || learned.used > last->used))
+            last = &learned;
+    return last == nullptr ? std::nullopt : std::optional(last->ip);
+}
+
+bool is_held(const Host& host, const IpAddress& ip) {
+    return is_configured(host.config, ip) || is_learned(host, ip);
 }
 
 /// Awake, but held packets wait for their address, so the kernel still watches the owner.
@@ -62,14 +85,18 @@ void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::
     effects.push_back(Effect{Kind::notice, host.id, std::nullopt, std::move(text), notice});
 }
 
-/// Awake, and nobody tells when it falls asleep.
-bool is_checked(const Host& host) {
-    return host.state == HostState::awake && host.config.agentless && !is_returning(host);
+/// While it is awake somebody has to look at it: nobody tells when it falls asleep, or which addresses it has.
+bool is_to_check(const HostConfig& config) {
+    return config.agentless || config.learn;
 }
 
-/// The kernel watches it as an agentless host, which it was until it was configured anew.
+bool is_checked(const Host& host) {
+    return host.state == HostState::awake && is_to_check(host.config) && !is_returning(host);
+}
+
+/// The kernel watches it as a host to check, which it was until it was configured anew.
 bool is_checked_no_more(const Host& host) {
-    return host.next_check && !host.config.agentless;
+    return host.next_check && !is_to_check(host.config);
 }
 
 /// The only way into a state.  There is an edge for the event: who calls has looked.
@@ -180,9 +207,9 @@ void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& eff
 
 /// Asks for every address that has not expired: also for those that were let go, which may be the only ones.
 void probe_served(const Host& host, Effects& effects) {
-    for (const HostAddress& address : host.config.addresses)
-        if (!contains(host.expired, address.ip))
-            add(effects, Kind::probe, host, address.ip);
+    for (const IpAddress& ip : held_addresses(host))
+        if (!contains(host.expired, ip))
+            add(effects, Kind::probe, host, ip);
 }
 
 /// The first announcement, and when the others come: `count` more, in intervals that double from `interval` on.
@@ -211,9 +238,9 @@ void probe_waking(const Host& host, Effects& effects) {
     probe_awaited(host, effects);
     if (!host.awaited.empty())
         return;
-    for (const HostAddress& address : host.config.addresses)
-        if (!contains(host.expired, address.ip)) {
-            add(effects, Kind::probe, host, address.ip);
+    for (const IpAddress& ip : held_addresses(host))
+        if (!contains(host.expired, ip)) {
+            add(effects, Kind::probe, host, ip);
             return;
         }
 }
@@ -232,7 +259,7 @@ void ask(Host& host, const Timers& timers, Instant now, Effects& effects) {
 /// The owner uses `ip`: packets held for it go out.
 void prove(Host& host, const IpAddress& ip, Effects& effects) {
     std::erase(host.let_go, ip);
-    if (is_configured(host, ip) && !contains(host.proven, ip)) {
+    if (is_held(host, ip) && !contains(host.proven, ip)) {
         host.proven.push_back(ip);
         if (host.identity == Identity::proxy)
             add(effects, Kind::hand_back, host, ip);
@@ -313,15 +340,25 @@ std::string_view name_of(pz_sign sign) {
     return "frame";
 }
 
+std::vector<IpAddress> held_addresses(const Host& host) {
+    std::vector<IpAddress> held;
+    held.reserve(host.config.addresses.size() + host.learned.size());
+    for (const HostAddress& address : host.config.addresses)
+        held.push_back(address.ip);
+    for (const LearnedAddress& learned : host.learned)
+        held.push_back(learned.ip);
+    return held;
+}
+
 bool is_served(const Host& host, const IpAddress& ip) {
-    return is_configured(host, ip) && !contains(host.expired, ip);
+    return is_held(host, ip) && !contains(host.expired, ip);
 }
 
 std::vector<IpAddress> answered_addresses(const Host& host) {
     std::vector<IpAddress> answered;
-    for (const HostAddress& address : host.config.addresses)
-        if (is_served(host, address.ip) && !contains(host.let_go, address.ip))
-            answered.push_back(address.ip);
+    for (const IpAddress& ip : held_addresses(host))
+        if (is_served(host, ip) && !contains(host.let_go, ip))
+            answered.push_back(ip);
     return answered;
 }
 
@@ -361,6 +398,12 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
         id = take_id(std::nullopt);
     }
     Host& host = hosts_[id];
+    // another machine, or elsewhere: what was learned is nothing to it
+    if (!config.learn || segment != host.segment || config.macs != host.config.macs)
+        host.learned.clear();
+    std::erase_if(host.learned, [&](const LearnedAddress& learned) { return is_configured(config, learned.ip); });
+    while (config.addresses.size() + host.learned.size() > max_addresses)
+        host.learned.erase(oldest(host));
     if (old == nullptr) {
         host.id = id;
         host.since = now;
@@ -377,8 +420,9 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     host.expired.clear();
     host.let_go.clear();
     host.hand_back.reset();
+    host.told_no_address = false;
     index(host);
-    if (host.config.agentless)
+    if (is_to_check(host.config))
         host.next_check.reset(); // the kernel is told anew
     schedule(host);
     return id;
@@ -399,6 +443,7 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     PZ_TRY(validate(record.config));
     if (find(record.config.name) != nullptr)
         return fail(Errc::exists, fmt::format("name '{}': there is such a host already", record.config.name), "name");
+    Effects effects = make_way(record.config, record.segment);
     PZ_TRY(check_room(record.config, record.segment, nullptr));
     const HostId id = take_id(record.id);
     if (id != record.id)
@@ -410,8 +455,14 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     record.identity = record.config.identity.value_or(options_.default_identity);
     skip_generations(record.generation);
     Host& host = hosts_.insert_or_assign(id, std::move(record)).first->second;
+    auto learned = std::exchange(host.learned, {});
     index(host);
-    Effects effects;
+    for (LearnedAddress& each : learned)
+        if (host.config.learn && find(host.segment, each.ip) == nullptr && has_room_for(each.ip) &&
+            held_addresses(host).size() < max_addresses) {
+            addresses(each.ip).emplace(SegmentAddress{host.segment, each.ip}, id);
+            host.learned.push_back(std::move(each));
+        }
     if (host.state == HostState::awake) {
         // neighbours may still know our MAC
         if (host.identity == Identity::proxy && host.generation != 0 && now < host.since + options_.timers.hand_back)
@@ -681,6 +732,83 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     return effects;
 }
 
+Effects PresenceTable::on_use(HostId id, SegmentId segment, const MacAddress& mac, const IpAddress& address,
+                              bool answered, Instant now) {
+    Effects effects;
+    const auto found = hosts_.find(id);
+    if (found == hosts_.end())
+        return effects;
+    Host& host = found->second;
+    // the event may be about an earlier host of this id, or have waited
+    if (host.state != HostState::awake || !host.config.learn || host.segment != segment ||
+        std::ranges::find(host.config.macs, mac) == host.config.macs.end() || is_configured(host.config, address) ||
+        !is_host_address(address))
+        return effects;
+    if (const auto known = std::ranges::find(host.learned, address, &LearnedAddress::ip); known != host.learned.end()) {
+        *known = {.ip = address, .used = now};
+        return effects;
+    }
+    if (answered || host.config.addresses.size() == max_addresses)
+        return effects;
+    if (const Host* const other = find(segment, address); other != nullptr) {
+        if (!is_learned(*other, address) ||
+            other->state != HostState::awake) { // of a sleeper the kernel tells a conflict
+            add_notice(
+                effects, host, Effect::Notice::not_learned,
+                fmt::format("{} uses {}, which {} has", mac.to_string(), address.to_string(), other->config.name));
+            return effects;
+        }
+        forget_learned(hosts_.at(other->id), address, fmt::format("{} uses it", host.config.name), effects);
+    }
+    if (!has_room_for(address)) {
+        add_notice(effects, host, Effect::Notice::not_learned,
+                   fmt::format("{} is not learned: the table is full", address.to_string()));
+        return effects;
+    }
+    if (host.config.addresses.size() + host.learned.size() == max_addresses)
+        forget_learned(host, oldest(host)->ip, fmt::format("a host has at most {}", max_addresses), effects);
+    if (address.is_v4()) // of which a host mostly has one: does it use the others still?
+        for (LearnedAddress& other : host.learned)
+            if (other.ip.is_v4())
+                other.used = std::min(other.used, now - options_.timers.use_lasts);
+    host.learned.push_back({.ip = address, .used = now});
+    addresses(address).emplace(SegmentAddress{segment, address}, id);
+    host.told_no_address = false;
+    if (host.next_check)
+        host.next_check = std::min(*host.next_check, now + options_.timers.check_interval);
+    add_notice(effects, host, Effect::Notice::address_learned,
+               fmt::format("{} is learned: {} uses it", address.to_string(), mac.to_string()));
+    schedule(host);
+    return effects;
+}
+
+/// `why` in words, for who reads events.
+void PresenceTable::forget_learned(Host& host, IpAddress ip, std::string_view why, Effects& effects) {
+    if (host.state != HostState::awake && host.state != HostState::arming)
+        add(effects, Kind::stop_answering, host, ip);
+    const bool was_returning = is_returning(host);
+    if (std::erase(host.awaited, ip) != 0)
+        add(effects, Kind::drop_held, host, ip);
+    if (was_returning && host.awaited.empty())
+        add(effects, Kind::forget, host);
+    std::erase(host.proven, ip);
+    addresses(ip).erase({host.segment, ip});
+    std::erase_if(host.learned, [&](const LearnedAddress& learned) { return learned.ip == ip; });
+    add_notice(effects, host, Effect::Notice::address_forgotten,
+               fmt::format("{} is forgotten: {}", ip.to_string(), why));
+    schedule(host);
+}
+
+Effects PresenceTable::make_way(const HostConfig& config, SegmentId segment) {
+    Effects effects;
+    for (const HostAddress& address : config.addresses)
+        if (const Host* const other = find(segment, address.ip);
+            other != nullptr && other->config.name != config.name && is_learned(*other, address.ip))
+            forget_learned(hosts_.at(other->id), address.ip, fmt::format("it is configured for {}", config.name),
+                           effects);
+    return effects;
+}
+
 Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant now) {
     Effects effects;
     Host* const host = current(id, generation);
@@ -705,6 +833,8 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
          found != by_address6_.end() && found->first.first == segment && is_in(found->first.second); ++found) {
         Host& host = hosts_.at(found->second);
         const auto address = std::ranges::find(host.config.addresses, found->first.second, &HostAddress::ip);
+        if (address == host.config.addresses.end())
+            continue; // learned
         auto& until = host.valid_until[static_cast<std::size_t>(address - host.config.addresses.begin())];
         if (!until || contains(host.expired, address->ip))
             continue;
@@ -725,11 +855,16 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
     return changed;
 }
 
-bool PresenceTable::not_probed(HostId id) {
+bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
     const auto found = hosts_.find(id);
-    if (found == hosts_.end() || !found->second.config.agentless)
+    if (found == hosts_.end())
         return false;
     Host& host = found->second;
+    if (const auto learned = std::ranges::find(host.learned, address, &LearnedAddress::ip);
+        is_checked(host) && learned != host.learned.end())
+        learned->can_ask = false;
+    if (!host.config.agentless)
+        return false;
     if (is_checked(host) && host.unanswered > 0) {
         --host.unanswered;
         return true;
@@ -749,6 +884,8 @@ Defence PresenceTable::defence(const Host& host, const IpAddress& address, Insta
     if (!in_care || host.resumes || // nobody knows yet whether it is there to settle it itself
         !is_served(host, address) || contains(host.let_go, address))
         return Defence::none;
+    if (is_learned(host, address))
+        return Defence::forget; // that it has the address is no more than was seen
     if (host.state == HostState::unreachable)
         return Defence::let_go; // nobody is there to settle it
     const auto last = host.claims.find(address);
@@ -774,6 +911,9 @@ Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const Ip
         if (next_state(host->state, StateEvent::conflict))
             start_waking(*host, options_.timers, false, StateEvent::conflict,
                          fmt::format("conflict: another node uses {}", address.to_string()), now, effects);
+        break;
+    case Defence::forget:
+        forget_learned(*host, address, "another node uses it", effects);
         break;
     }
     keep_off_the_wire(*host, effects);
@@ -983,7 +1123,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     }
 }
 
-/// An agentless host that is awake is probed when it was silent for a while, and asleep when it does not answer.
+/// A host that is awake and to be checked.
 void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effects& effects) {
     const Timers& timers = options_.timers;
     if (!host.next_check) {
@@ -999,9 +1139,15 @@ void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effe
         host.last_owner_frame = last_seen;
         host.unanswered = 0;
     }
-    host.next_check = host.last_owner_frame + timers.check_interval;
-    if (now < *host.next_check)
-        return;
+    if (host.config.agentless && now >= host.last_owner_frame + timers.check_interval)
+        check_silent(host, now, effects);
+    else
+        check_learned(host, now, effects);
+}
+
+/// An agentless host that was silent for a while is probed, and asleep when it does not answer.
+void PresenceTable::check_silent(Host& host, Instant now, Effects& effects) {
+    const Timers& timers = options_.timers;
     if (host.unanswered == silent_probes) {
         begin_care(host, now, effects);
         fall_asleep(host, timers,
@@ -1010,10 +1156,67 @@ void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effe
                     now, effects);
         return;
     }
-    const auto& addresses = host.config.addresses; // each in its turn: the host may have changed one
-    add(effects, Kind::probe, host, addresses[host.probes++ % addresses.size()].ip);
-    ++host.unanswered;
     host.next_check = now + timers.check_interval;
+    bool asked = false;
+    // each in its turn, the host may have changed one; the last question is for the one that it used last
+    for (auto all = held_addresses(host); !asked && !all.empty(); all = held_addresses(host)) {
+        IpAddress ip = all[host.probes++ % all.size()];
+        if (host.unanswered + 1 == silent_probes)
+            ip = used_last(host).value_or(ip);
+        asked = ask_for(host, ip, now, effects);
+    }
+    if (asked) {
+        ++host.unanswered;
+    } else if (!std::exchange(host.told_no_address, true)) {
+        add_notice(effects, host, Effect::Notice::no_address,
+                   "is silent and cannot be probed, since no address of it is known: it will not be found asleep");
+    }
+}
+
+/// A host that speaks, or whose silence means nothing, is asked for the learned addresses that it does not use.
+void PresenceTable::check_learned(Host& host, Instant now, Effects& effects) {
+    const Timers& timers = options_.timers;
+    const auto next = [&](const LearnedAddress& learned) { return asked_next(host, learned); };
+    bool asked = false;
+    while (!asked && !host.learned.empty()) {
+        const auto first = std::ranges::min_element(host.learned, {}, next);
+        if (now < next(*first))
+            break;
+        asked = ask_for(host, first->ip, now, effects);
+    }
+    // one probe in each interval at the most, whatever it is for
+    if (host.config.agentless && !asked)
+        host.next_check = host.last_owner_frame + timers.check_interval;
+    else if (asked || host.learned.empty())
+        host.next_check = now + (asked ? timers.check_interval : timers.use_lasts);
+    else
+        host.next_check =
+            std::max(now + timers.check_interval, std::ranges::min(host.learned | std::views::transform(next)));
+}
+
+/// When it is due.  Whether a host that was not heard since it was asked is there, nobody knows.
+Instant PresenceTable::asked_next(const Host& host, const LearnedAddress& learned) const {
+    const Timers& timers = options_.timers;
+    if (!learned.asked)
+        return learned.used + timers.use_lasts;
+    const bool is_there = learned.can_ask && host.last_owner_frame > *learned.asked;
+    return *learned.asked + (is_there ? timers.check_interval : timers.use_lasts);
+}
+
+/// Probes for `ip`.  False: it was learned and asked for often enough, so it is forgotten.
+bool PresenceTable::ask_for(Host& host, IpAddress ip, Instant now, Effects& effects) {
+    if (const auto found = std::ranges::find(host.learned, ip, &LearnedAddress::ip); found != host.learned.end()) {
+        LearnedAddress& learned = *found;
+        if (learned.asked && learned.can_ask && host.last_owner_frame > *learned.asked &&
+            ++learned.unanswered == silent_probes) {
+            forget_learned(host, ip, "the host is there and does not answer for it", effects);
+            return false;
+        }
+        learned.asked = now;
+        learned.can_ask = true;
+    }
+    add(effects, Kind::probe, host, ip);
+    return true;
 }
 
 /// Puts the host where tick() finds it in time.
@@ -1125,11 +1328,10 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
         };
         const std::size_t used =
             (v4 ? by_address4_ : by_address6_).size() - (replaced != nullptr ? count(replaced->config) : 0);
-        const std::size_t room = v4 ? options_.max_addresses4 : options_.max_addresses6;
-        if (count(config) > 0 && used + count(config) > room)
+        if (count(config) > 0 && used + count(config) > room(v4))
             return fail(Errc::limit,
                         fmt::format("ip: {} {} addresses do not fit, the table holds {} of {}; remove a host first",
-                                    count(config), v4 ? "IPv4" : "IPv6", used, room),
+                                    count(config), v4 ? "IPv4" : "IPv6", used, room(v4)),
                         "ip");
     }
     return {};
@@ -1139,16 +1341,20 @@ void PresenceTable::index(const Host& host) {
     by_name_.emplace(host.config.name, host.id);
     for (const MacAddress& mac : host.config.macs)
         by_mac_.emplace(SegmentMac{host.segment, mac}, host.id);
-    for (const HostAddress& address : host.config.addresses)
-        addresses(address.ip).emplace(SegmentAddress{host.segment, address.ip}, host.id);
+    for (const IpAddress& ip : held_addresses(host))
+        addresses(ip).emplace(SegmentAddress{host.segment, ip}, host.id);
 }
 
 void PresenceTable::unindex(const Host& host) {
     by_name_.erase(host.config.name);
     for (const MacAddress& mac : host.config.macs)
         by_mac_.erase({host.segment, mac});
-    for (const HostAddress& address : host.config.addresses)
-        addresses(address.ip).erase({host.segment, address.ip});
+    for (const IpAddress& ip : held_addresses(host))
+        addresses(ip).erase({host.segment, ip});
+}
+
+bool PresenceTable::has_room_for(const IpAddress& ip) const {
+    return (ip.is_v4() ? by_address4_ : by_address6_).size() < room(ip.is_v4());
 }
 
 Result<const Host*> PresenceTable::named(std::string_view name) const {

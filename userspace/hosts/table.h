@@ -43,7 +43,17 @@ struct Effect {
         notice, // something to tell about the host: `notice`, and `text` in words
         edge, // the host went `from` one state `to` another, because of `text`
     };
-    enum class Notice : std::uint8_t { none, sleep_abandoned, unreachable, address_not_back, address_expired };
+    enum class Notice : std::uint8_t {
+        none,
+        sleep_abandoned,
+        unreachable,
+        address_not_back,
+        address_expired,
+        address_learned,
+        address_forgotten,
+        not_learned, // another host has it
+        no_address, // agentless, and none was learned yet
+    };
     Kind kind = Kind::notice;
     HostId host = 0;
     std::optional<IpAddress> address = std::nullopt;
@@ -62,6 +72,7 @@ enum class Defence : std::uint8_t {
     none,   // it is not answered for
     defend, // say once whose it is
     let_go, // the claimant does not give way: stop answering
+    forget, // the host was only seen to use it, and now another node is: stop answering
 };
 
 /// Time constants of the design's sections 5 to 7.
@@ -93,10 +104,22 @@ struct Timers {
     Duration hand_back = std::chrono::seconds(8);
     /// An agentless host that is awake and was silent for so long is probed, and again after as long.
     Duration check_interval = std::chrono::seconds(12);
+    /// A learned address that was not used for so long is asked for.
+    Duration use_lasts = std::chrono::hours(1);
 };
 
-/// An agentless host that left so many probes unanswered is asleep.
+/// An agentless host that left so many probes unanswered is asleep, and one that is there has left a learned address.
 inline constexpr int silent_probes = 3;
+
+/// An address that is not configured, which the host was seen to use.
+struct LearnedAddress {
+    IpAddress ip;
+    Instant used;
+    std::optional<Instant> asked = std::nullopt; // since then, last
+    int unanswered = 0; // so often, while the host was there
+    bool can_ask = true; // the gateway has an address of that family
+    bool operator==(const LearnedAddress&) const = default;
+};
 
 struct TableOptions {
     std::uint32_t max_hosts = 65'536;
@@ -119,6 +142,7 @@ struct Host {
     std::string since_reason;
     Instant configured; // valid_for counts from here
     std::vector<std::optional<Instant>> valid_until; // of config.addresses, one each; nullopt = for ever
+    std::vector<LearnedAddress> learned; // none of config.addresses
     bool woken_to_renew = false; // once for each validity
     std::uint64_t wakes = 0;
     Duration last_wake_latency{};
@@ -141,10 +165,12 @@ struct Host {
     Instant next_probe{};
     std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
     std::vector<IpAddress> proven; // addresses that the owner used since its release
-    /// awake, agentless, watched by the kernel: when it is looked at next, and the probes since it last spoke.
+    /// awake, agentless or learning, watched by the kernel: when it is looked at next, and the probes since it last
+    /// spoke.
     std::optional<Instant> next_check;
     int unanswered = 0;
     std::size_t probes = 0; // in all
+    bool told_no_address = false;
     /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
     std::optional<Instant> hand_back;
     std::vector<IpAddress> expired; // no longer answered for
@@ -154,6 +180,8 @@ struct Host {
     std::optional<Instant> due; // when tick() looks at the host next
 };
 
+/// Those that are configured, then those that were learned.
+std::vector<IpAddress> held_addresses(const Host& host);
 /// Whether packets to `ip` may wait for the host: it is one of its addresses, and has not expired.
 bool is_served(const Host& host, const IpAddress& ip);
 /// The addresses that the kernel answers for while the host is asleep or waking: served, and not let go.
@@ -170,8 +198,11 @@ public:
     /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
     /// do not run: nobody watched, so it is looked for, by tick(), before it is answered for.  Of `record` what is
     /// meaningful in its state has to be there: the configuration, the segment, id, generation, state, since,
-    /// valid_until, let_go ... Refuses what set() refuses for a new host.
+    /// valid_until, let_go ... Refuses what set() refuses for a new host.  Learned addresses that are others'
+    /// meanwhile are left out.
     Result<Effects> restore(Host record, pz_stage stage, Instant now);
+    /// What is configured for one host goes before what was learned of others, which is forgotten.
+    Effects make_way(const HostConfig& config, SegmentId segment);
     /// No generation up to this one is given out.
     void skip_generations(std::uint32_t last) { last_generation_ = std::max(last_generation_, last); }
     /// In any state.  The record is gone when this returns, the effects name its id.
@@ -205,6 +236,11 @@ public:
     Effects on_owner(HostId id, std::uint32_t generation, pz_event_kind kind, pz_sign sign,
                      std::optional<IpAddress> address, Instant now);
 
+    /// The owner of an awake host says by ARP or Neighbour Discovery, as `mac`, that it has `address`; `answered`: when
+    /// it was asked, which is no reason to learn the address of a host that may answer for others.
+    Effects on_use(HostId id, SegmentId segment, const MacAddress& mac, const IpAddress& address, bool answered,
+                   Instant now);
+
     /// Somebody looks for a host that did not wake: a Magic Packet and a probe, if the last ones are long enough ago.
     Effects on_sought(HostId id, std::uint32_t generation, Instant now);
 
@@ -220,9 +256,10 @@ public:
     /// The link is back: timers start again, sleepers are looked for by tick() and then answered for as before.
     Effects link_back(SegmentId segment, Instant now);
 
-    /// A probe that was asked for could not be sent.  That nobody answers says nothing of an agentless host then, which
-    /// stays what it is: awake, or not answered for; true: so it is.  The others said that they sleep.
-    bool not_probed(HostId id);
+    /// A probe that was asked for could not be sent.  That nobody answers says nothing of that address, if it was learned,
+    /// nor of an agentless host, which stays what it is: awake, or not answered for; true: so it is.  The others said that
+    /// they sleep.
+    bool not_probed(HostId id, const IpAddress& address);
 
     /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
     /// second one within DEFEND_INTERVAL the address is let go, and the host is woken to see to it.
@@ -242,6 +279,7 @@ private:
     using SegmentAddress = std::pair<SegmentId, IpAddress>;
     using AddressIndex = std::map<SegmentAddress, HostId>;
 
+    [[nodiscard]] std::size_t room(bool v4) const { return v4 ? options_.max_addresses4 : options_.max_addresses6; }
     AddressIndex& addresses(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
     HostId take_id(std::optional<HostId> wanted);
     Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced);
@@ -250,6 +288,12 @@ private:
     Result<Host*> host_named(std::string_view name);
     void begin_care(Host& host, Instant now, Effects& effects);
     void check_awake(Host& host, Instant now, Instant last_seen, Effects& effects);
+    void check_silent(Host& host, Instant now, Effects& effects);
+    void check_learned(Host& host, Instant now, Effects& effects);
+    bool ask_for(Host& host, IpAddress ip, Instant now, Effects& effects);
+    void forget_learned(Host& host, IpAddress ip, std::string_view why, Effects& effects);
+    [[nodiscard]] Instant asked_next(const Host& host, const LearnedAddress& learned) const;
+    [[nodiscard]] bool has_room_for(const IpAddress& ip) const;
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);

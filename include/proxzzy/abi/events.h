@@ -18,6 +18,7 @@ enum pz_event_kind {
 	PZ_EVENT_NON_WAKE = 6,     /* unicast or Magic Packet for a sleeper that did not wake it; a few for each host */
 	PZ_EVENT_SECOND_PROXY = 7, /* the gateway `mac` speaks in the host's name */
 	PZ_EVENT_ROUTER = 8,       /* Router Advertisement, of which hosts' addresses get their validity: no host's */
+	PZ_EVENT_ADDRESS = 9, /* an awake host with PZ_POLICY_LEARN uses `address`, or said so when asked (`detail`) */
 };
 
 /* TRIGGER events say in `detail` whether the same came before from that source, which waited: TCP repeats a SYN after

@@ -71,7 +71,7 @@ enum pz_stage {
 	/* as waking, but nothing is answered or triggers: the host is looked for, and who asks for it is reported */
 	PZ_STAGE_UNANSWERED = 4,
 	PZ_STAGE_WATCHED =
-		5, /* awake, without an agent to say when it sleeps: pz_live.last_seen_ns is kept, nothing else */
+		5, /* awake: pz_live.last_seen_ns is kept, and its addresses are reported if they are learned */
 };
 enum pz_echo_mode { PZ_ECHO_ANSWER = 0, PZ_ECHO_IGNORE = 1, PZ_ECHO_WAKE = 2 };
 enum pz_rule_action {
@@ -84,7 +84,10 @@ struct pz_rule {
 	__u8 protocol;
 	__u8 action; /* enum pz_rule_action */
 };
-enum pz_policy_flag { PZ_POLICY_SECUREON = 1 };
+enum pz_policy_flag {
+	PZ_POLICY_SECUREON = 1,
+	PZ_POLICY_LEARN = 2, /* while WATCHED: the addresses that the host uses are reported */
+};
 
 /* pz_policy_v1: array by host id, written by the daemon only. */
 struct pz_policy {
@@ -112,7 +115,7 @@ struct pz_live {
 	__u64 event_due_ns;    /* when the host's event allowance is whole again */
 	__u64 again_due_ns;    /* the same for sources that ask again */
 	__u64 non_wake_due_ns; /* when its allowance of NON_WAKE events is whole again */
-	__u64 conflict_ns[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last conflict that was reported */
+	__u64 conflict_ns[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last claim that was reported */
 };
 
 /* pz_askers_v1: which trigger came lately, by hash of host, source, ports and sequence number; the last one of a slot. */
