@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "../support/net_namespace.h"
+#include "net/neighbour.h"
 #include "net/packet_socket.h"
 
 namespace pz {
@@ -207,6 +208,34 @@ TEST_F(VethPair, ManyMacsMakeTheInterfacePromiscuousForAsLongAsTheyAreJoined) {
     EXPECT_FALSE(is_promiscuous());
     ASSERT_TRUE(socket.join(mac(few)));
     EXPECT_FALSE(is_promiscuous()) << "there is room again";
+}
+
+TEST_F(VethPair, NeighbourEntriesComeAndGoByOneSocketAndThoseOfOthersStay) {
+    Neighbours neighbours;
+    const auto entries = [] { return output_of("ip -d neigh show dev pz0 nud permanent"); };
+    const auto ip = [](int i) { return IpAddress::v4({192, 0, 2, static_cast<std::uint8_t>(i)}); };
+    const MacAddress one{{2, 0, 0, 0, 0, 1}};
+    const MacAddress two{{2, 0, 0, 0, 0, 2}};
+    run("ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev pz0 nud permanent");
+    for (int round = 0; round < 3; ++round) {
+        for (int i = 1; i <= 3; ++i)
+            ASSERT_TRUE(neighbours.pin(index_, ip(i), one).value());
+        EXPECT_TRUE(neighbours.pin(index_, ip(2), two).value()) << "ours may change";
+        EXPECT_TRUE(entries().contains("192.0.2.1 lladdr 02:00:00:00:00:01")) << entries();
+        EXPECT_TRUE(entries().contains("192.0.2.2 lladdr 02:00:00:00:00:02")) << entries();
+        EXPECT_FALSE(neighbours.pin(index_, ip(9), one).value());
+        EXPECT_FALSE(neighbours.pin(0x7ffffffe, ip(1), one)) << "there is no such device";
+        for (const int i : {1, 2, 9, 7})
+            EXPECT_TRUE(neighbours.unpin(index_, ip(i), std::nullopt));
+        EXPECT_FALSE(entries().contains("192.0.2.1 ") || entries().contains("192.0.2.2 ")) << entries();
+        EXPECT_TRUE(entries().contains("192.0.2.3 lladdr 02:00:00:00:00:01")) << entries();
+        EXPECT_TRUE(entries().contains("192.0.2.9 lladdr 02:00:00:00:00:09")) << entries();
+        ASSERT_TRUE(neighbours.unpin_all(index_));
+        EXPECT_FALSE(entries().contains("192.0.2.3 ")) << entries();
+    }
+    ASSERT_TRUE(neighbours.pin(index_, ip(1), one).value());
+    ASSERT_TRUE(neighbours.unpin(index_, ip(1), two));
+    EXPECT_TRUE(output_of("ip neigh show dev pz0").contains("192.0.2.1 lladdr 02:00:00:00:00:02 STALE"));
 }
 
 TEST_F(VethPair, RxVlanOffloadIsTurnedOffAndBackOn) {

@@ -15,7 +15,6 @@
 #include "daemon/explain.h"
 #include "daemon/service_manager.h"
 #include "net/describe.h"
-#include "net/neighbour.h"
 #include "net/router_advertisement.h"
 
 namespace pz {
@@ -1212,7 +1211,7 @@ void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std:
     if (!device)
         return;
     for (const auto& address : addresses) {
-        const auto pinned = pin_neighbour(*device, address, owner_mac(host));
+        const auto pinned = neighbours_.pin(*device, address, owner_mac(host));
         if (!pinned)
             record_failure(pinned.error().message, segment.port->link.name);
         else if (*pinned)
@@ -1232,7 +1231,7 @@ void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only,
         if (only && address != *only)
             return false;
         std::array<char, IF_NAMESIZE> name{};
-        if (auto unpinned = unpin_neighbour(device, address, mac);
+        if (auto unpinned = neighbours_.unpin(device, address, mac);
             !unpinned &&
             ::if_indextoname(static_cast<unsigned>(device), name.data()) != nullptr) // else with the device
             record_failure(unpinned.error().message, name.data());

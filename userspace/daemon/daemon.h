@@ -26,6 +26,7 @@
 #include "hosts/hold_queue.h"
 #include "hosts/table.h"
 #include "net/link_monitor.h"
+#include "net/neighbour.h"
 
 namespace pz {
 
@@ -215,6 +216,7 @@ private:
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;
     std::map<SegmentId, control::Sparing> routers_;
+    Neighbours neighbours_;
     std::map<SegmentId, SourceAddresses> sources_; // since an interface or an address changed last
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;

@@ -131,7 +131,7 @@ std::string this_namespace() {
 /// Our neighbour entries on the device and on the VLAN devices over it.
 void drop_neighbours(int ifindex) {
     for (const int device : devices_over(ifindex))
-        if (auto dropped = unpin_neighbours(device); !dropped)
+        if (auto dropped = Neighbours().unpin_all(device); !dropped)
             spdlog::warn("{}", dropped.error().message);
 }
 
