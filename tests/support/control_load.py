@@ -5,16 +5,23 @@ control_load.py readers SOCKET COUNT     COUNT connections follow events and rea
                                          sequence number that standard input says;
                                          prints {"connections": [{"events": N, "missed": N, "last": SEQUENCE}]}
 control_load.py requests SOCKET COUNT    COUNT requests that are refused, a few connections at a time; prints "begun"
-                                         after the first, and ends after the last"""
+                                         after the first, and ends after the last
+control_load.py add SOCKET COUNT         COUNT hosts, many connections at a time: "h0", "h1", ..., each with a MAC, an IPv4
+control_load.py sleep SOCKET COUNT       and an IPv6 address (host_numbered()); they are put to sleep; and removed.  Prints
+control_load.py remove SOCKET COUNT      the seconds that it took; what is refused is an error"""
 
+import ipaddress
 import json
 import select
 import socket
 import struct
 import sys
+import time
 
 EVENTS_GET, EVENT, HOST_WAKE = 0x21, 0x22, 0x1E
-REQUEST, DUMP = 0x001, 0x300
+HOST_SET, HOST_DELETE, HOST_SLEEP = 0x18, 0x1C, 0x1D
+REQUEST, ACK, DUMP, EXCL, CREATE = 0x001, 0x004, 0x300, 0x200, 0x400
+NESTED = 0x8000
 SEQUENCE, MISSED = 1, 19  # attributes of an event
 
 
@@ -120,5 +127,41 @@ def requests(path, count, at_a_time=4, window=32):
     print(sent, flush=True)
 
 
+def host_numbered(number):
+    """Name, MAC, IPv4 and IPv6 address."""
+    return (f"h{number}", bytes([6, 0]) + number.to_bytes(4, "big"), ipaddress.ip_address("10.0.0.0") + number,
+            ipaddress.ip_address("2001:db8:aaaa::") + number)
+
+
+def add_request(number):
+    name, mac, *addresses = host_numbered(number)
+    ips = (attribute(NESTED | 3, attribute(1, address.packed)) for address in addresses)
+    return message(HOST_SET, REQUEST | ACK | CREATE | EXCL,
+                   attribute(1, name.encode() + b"\0") + attribute(2, mac) + b"".join(ips))
+
+
+def named_request(kind):
+    return lambda number: message(kind, REQUEST | ACK, attribute(1, host_numbered(number)[0].encode() + b"\0"))
+
+
+def each_host(path, request, count, at_a_time=64, window=8):
+    """A request for each host; the connections take turns."""
+    connections = [connect(path) for _ in range(at_a_time)]
+    started = time.monotonic()
+    numbers = iter(range(count))
+    while asked := [(c, n) for c in connections for _ in range(window) if (n := next(numbers, None)) is not None]:
+        for connection, number in asked:
+            connection.send(request(number))
+        for connection, number in asked:
+            answer = connection.recv(4096)
+            error, = struct.unpack_from("<i", answer, 16)
+            assert error == 0, f"host {number}: {answer}"
+    print(f"{time.monotonic() - started:.2f}")
+
+
 if __name__ == "__main__":
-    {"readers": readers, "requests": requests}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"readers": readers, "requests": requests,
+     "add": lambda path, count: each_host(path, add_request, count),
+     "sleep": lambda path, count: each_host(path, named_request(HOST_SLEEP), count),
+     "remove": lambda path, count: each_host(path, named_request(HOST_DELETE), count)}[sys.argv[1]](
+         sys.argv[2], int(sys.argv[3]))

@@ -526,7 +526,8 @@ TEST(TableBounds, HostsAndAddressesOfEachFamilyAreCounted) {
         return table.set(std::move(c), lan, replace, start).has_value();
     };
     ASSERT_TRUE(set(config("a", 1, {v4(1), v4(2), v6(1)})));
-    expect_refused(table, config("b", 2, {v4(3), v4(4)}), false, Errc::limit, "ip", "2 IPv4 addresses", start);
+    expect_refused(table, config("b", 2, {v4(3), v4(4)}), false, Errc::limit, "ip",
+                   "the 2 IPv4 addresses of host 'b' do not fit", start);
     expect_refused(table, config("b", 2, {v6(2), v6(3)}), false, Errc::limit, "ip", "2 IPv6 addresses", start);
     ASSERT_TRUE(set(config("b", 2, {v4(3), v6(2)})));
     expect_refused(table, config("c", 3, {v4(4)}), false, Errc::limit, "ip", "3 of 3", start);
@@ -550,7 +551,8 @@ TEST(TableBounds, MacsAreCounted) {
             c.macs.push_back({{2, 0, 0, 0, 0, n}});
         return c;
     };
-    expect_refused(table, with_macs("a", {1, 2, 3}), false, Errc::limit, "mac", "3 MACs do not fit", start);
+    expect_refused(table, with_macs("a", {1, 2, 3}), false, Errc::limit, "mac",
+                   "the 3 MACs of host 'a' do not fit, the table holds 0 of 2", start);
     ASSERT_TRUE(table.set(with_macs("a", {1}), lan, false, start));
     expect_refused(table, with_macs("b", {2, 3}), false, Errc::limit, "mac", "1 of 2", start);
     ASSERT_TRUE(table.set(with_macs("a", {1, 4}), lan, true, start)); // a replaced host's own count for it

@@ -393,6 +393,12 @@ Result<SegmentId> Segments::resolve(const std::string& interface, VlanTags vlan)
     if (port->socket) // else the kernel hears of it when there is an interface
         if (auto written = write(segment); !written) {
             by_key_.erase(known);
+            if (written.error().code == Errc::limit)
+                return fail(Errc::limit,
+                            fmt::format("vlan {}: the table is full with {} interfaces and VLANs, which it keeps until "
+                                        "proxzzyd ends; choose one of them",
+                                        vlan.outer, by_key_.size()),
+                            "vlan");
             return std::unexpected(written.error());
         }
     segments_[next_id_] = segment;

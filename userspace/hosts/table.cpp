@@ -1317,10 +1317,11 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
             "name");
     const std::size_t macs = by_mac_.size() - (replaced != nullptr ? replaced->config.macs.size() : 0);
     if (macs + config.macs.size() > options_.max_macs)
-        return fail(Errc::limit,
-                    fmt::format("mac: {} MACs do not fit, the table holds {} of {}; remove a host first",
-                                config.macs.size(), macs, options_.max_macs),
-                    "mac");
+        return fail(
+            Errc::limit,
+            fmt::format("mac: the {} MACs of host '{}' do not fit, the table holds {} of {}; remove a host first",
+                        config.macs.size(), config.name, macs, options_.max_macs),
+            "mac");
     for (const bool v4 : {true, false}) {
         const auto count = [v4](const HostConfig& counted) {
             return static_cast<std::size_t>(std::ranges::count_if(
@@ -1329,10 +1330,12 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
         const std::size_t used =
             (v4 ? by_address4_ : by_address6_).size() - (replaced != nullptr ? count(replaced->config) : 0);
         if (count(config) > 0 && used + count(config) > room(v4))
-            return fail(Errc::limit,
-                        fmt::format("ip: {} {} addresses do not fit, the table holds {} of {}; remove a host first",
-                                    count(config), v4 ? "IPv4" : "IPv6", used, room(v4)),
-                        "ip");
+            return fail(
+                Errc::limit,
+                fmt::format(
+                    "ip: the {} {} addresses of host '{}' do not fit, the table holds {} of {}; remove a host first",
+                    count(config), v4 ? "IPv4" : "IPv6", config.name, used, room(v4)),
+                "ip");
     }
     return {};
 }
