@@ -15,6 +15,7 @@ from lan import wait_until
 from proxy import Proxy, program
 from systemd import Systemd, UnitProxy
 from test_daemon import refusal
+from test_limits import load
 
 CAPABILITIES = ("bpf", "perfmon", "net_admin", "net_raw")  # those of the unit
 
@@ -98,6 +99,21 @@ def the_watchdog_is_fed_only_while_the_trigger_thread_lives(lan):
         wait_until("the watchdog is not fed", lambda: not notify.texts("WATCHDOG=1", time.monotonic() - 2.5), 10)
         assert proxy.run_ctl("status").returncode == 0, "the loop does not live"
     notify.wait("WATCHDOG=1", time.monotonic())
+
+
+@test()
+def the_watchdog_is_fed_while_hosts_are_restored(lan):
+    """However many there are: a restart in place is not taken for a hang."""
+    proxy = NotifyingProxy(lan, "--log-level", "warn")
+    proxy.start()
+    load(proxy, "add", 1000)
+    proxy.stop()
+    since = time.monotonic()
+    proxy.start()
+    proxy.notify.wait("READY=1", since)
+    told = proxy.notify.texts(since=since)
+    before = told[:next(i for i, text in enumerate(told) if text.startswith("READY=1"))]
+    assert before.count("WATCHDOG=1") == 2 * 4, told
 
 
 def unprivileged(lan, capabilities):

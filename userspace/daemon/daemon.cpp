@@ -183,10 +183,14 @@ Result<> Daemon::serve() {
     }
     record_bridges();
     fastpath_->drop_other_links();
-    for (const auto& name : table_.names()) // those that are served since before there was a filter
+    std::size_t looked_at = 0;
+    for (const auto& name : table_.names()) { // those that are served since before there was a filter
+        if (looked_at++ % PresenceTable::hosts_at_a_time == 0)
+            service_manager::alive();
         if (const Host& host = *table_.find(name);
             (host.state == HostState::asleep || host.state == HostState::waking) && !host.resumes)
             pin_neighbours(host, *segments_->find(host.segment), answered_addresses(host));
+    }
 
     overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
         fastpath_->overheard_fd(), [this](const pz_event& event, ByteView frame) { on_overheard(event, frame); })));

@@ -8,6 +8,7 @@
 
 #include "control/codec.h"
 #include "daemon/daemon.h"
+#include "daemon/service_manager.h"
 
 namespace pz {
 
@@ -126,6 +127,8 @@ void Daemon::restore_hosts() {
     for (const auto& stored : found.hosts) {
         table_.skip_generations(stored.generation);
         auto done = restore_host(stored, true);
+        if (restored % PresenceTable::hosts_at_a_time == 0)
+            service_manager::alive(); // many hosts take longer than the service manager waits
         if (done) {
             ++restored;
             if (!found.problems.empty()) // the file that they are in may be the damaged one
