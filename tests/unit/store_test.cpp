@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hosts/store.h"
 
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -113,7 +114,7 @@ TEST_F(StoreTest, the_file_of_a_newer_version_is_refused_and_left_alone) {
 /// The newest whole state is there whenever the process is killed: of each host a version that was acknowledged or
 /// later, and no other host.
 TEST_F(StoreTest, kill_at_random_points_loses_nothing_that_was_acknowledged) {
-    constexpr int kills = 950;
+    constexpr int kills = 1000;
     constexpr unsigned hosts = 8;
     std::mt19937 random(1); // NOLINT: the same points each time
     std::map<unsigned, unsigned> acknowledged;
@@ -137,6 +138,10 @@ TEST_F(StoreTest, kill_at_random_points_loses_nothing_that_was_acknowledged) {
             }
         }
         ::close(pipe_ends[1]);
+        if (i % 2 != 0) { // in the middle of the work, not of the opening, however slow that is
+            pollfd ready{.fd = pipe_ends[0], .events = POLLIN, .revents = 0};
+            ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+        }
         ::usleep(std::uniform_int_distribution<unsigned>(0, 4000)(random));
         ::kill(child, SIGKILL);
         int status = 0;
@@ -168,7 +173,7 @@ TEST_F(StoreTest, kill_at_random_points_loses_nothing_that_was_acknowledged) {
             version = std::max(version, stored);
         }
     }
-    EXPECT_GT(version, 0U);
+    EXPECT_GE(version, kills / 2U);
 }
 
 TEST_F(StoreTest, a_copy_made_at_any_moment_is_whole) {
