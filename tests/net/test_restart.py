@@ -83,16 +83,21 @@ def a_killed_daemon_that_is_started_again_loses_no_answer(lan):
 def a_restart_in_place_loses_no_answer(lan):
     """Nor what the interface was told to accept, which a card with a filter needs."""
     proxy = sleeper(lan)
-    groups = proxy.namespace.start("sh", "-c", "while cat /proc/net/dev_mcast && echo; do sleep 0.01; done",
-                                   stdout=subprocess.PIPE, text=True)
+    looks = lan.folder / "groups"
+    with open(looks, "w") as file:
+        groups = proxy.namespace.start("sh", "-c", "while cat /proc/net/dev_mcast && echo; do sleep 0.01; done", stdout=file)
+    sizes = [0]
     with asking(lan):
         for count in (2, 3):
             proxy.process.send_signal(signal.SIGUSR1)
             serves_anew(proxy, count)
+            sizes.append(looks.stat().st_size)
     groups.kill()
-    seen = [text for text in groups.communicate()[0].split("\n\n")[:-1] if "lan0" in text]
+    groups.wait()
+    assert sizes[2] > sizes[1] > 0, "nobody looked"
+    seen = [text for text in looks.read_text().split("\n\n")[:-1] if "lan0" in text]
     group = "3333ff" + ipaddress.ip_address(lan.host.ip6).packed[-3:].hex()
-    assert len(seen) > 50 and all(group in text for text in seen), [text for text in seen if group not in text][:1]
+    assert all(group in text for text in seen), [text for text in seen if group not in text][:1]
     assert_slept(lan, proxy)
     connect_and_check(lan, proxy, lan.host.ip4)
 
@@ -145,6 +150,40 @@ def what_happens_before_an_upgrade_to_other_map_sizes_is_acted_on(lan):
     assert not spoken, f"in the name of a host that is awake: {[str(f) for f in spoken]}"
 
 
+@test("bpftool", segments=2)
+def a_daemon_that_fails_half_way_watches_over_nobody(lan):
+    """It cannot attach to one of two interfaces, time and again: what answers on the other one is not watched by that."""
+    proxy = lan.proxy(interfaces=["lan0"])
+    proxy.add(lan.host, "sleeper", "--interface", "lan0")
+    proxy.put_to_sleep(lan.host)
+    proxy.stop(signal.SIGKILL)
+    maps = proxy.pins / "maps" / "pz_daemon_v1"
+
+    def heartbeat():
+        return json.loads(run(["bpftool", "-j", "map", "dump", "pinned", maps]).stdout)[0]["formatted"]["value"]["heartbeat_ns"]
+
+    last = heartbeat()
+    lan.gateway_ns.ip("link", "set", "dev", "lan1", "xdpdrv", "obj", lan.folder / "pass.bpf.o", "sec", "xdp")
+    proxy.interfaces = ["lan0", "lan1"]
+    for _ in range(2):
+        proxy.start(wait=False)
+        assert proxy.wait_ended(30) == 1, proxy.text()
+        assert heartbeat() == last, "the kernel takes it for watched"
+    lan.gateway_ns.ip("link", "set", "dev", "lan1", "xdpdrv", "off")
+    proxy.start()
+    assert_slept(lan, proxy)
+    connect_and_check(lan, proxy, lan.host.ip4)
+
+
+@test()
+def a_stop_that_comes_during_a_restart_is_a_stop(lan):
+    proxy = sleeper(lan)
+    proxy.process.send_signal(signal.SIGUSR1)
+    wait_until("it restarts", lambda: "stopping: restarts" in proxy.text(), interval=0.001)
+    proxy.stop()
+    assert not (lan.bpffs / "proxzzy").exists(), "something goes on answering"
+
+
 @test("arping")
 def a_daemon_that_cannot_follow_leaves_the_kernel_answering(lan):
     proxy = sleeper(lan)
@@ -180,6 +219,13 @@ def a_restart_with_a_wrong_configuration_is_refused(lan):
         assert "ready: " in proxy.text() and proxy.text().count("ready: ") == 1, proxy.text()
         file.write_text(right)
     assert "many" in proxy.text() and "lamp.conf" in proxy.text(), proxy.text()
+    told = proxy.text().count("no restart: ")
+    lan.gateway_ns.ip("link", "set", "dev", "lan0", "name", "away")  # it would be missed at a start
+    proxy.process.send_signal(signal.SIGUSR1)
+    wait_until("the restart is refused", lambda: proxy.text().count("no restart: ") > told)
+    lan.gateway_ns.batch(["link set dev away down", "link set dev away name lan0", "link set dev lan0 up"])
+    proxy.wait_state("asleep")
+    wait_until("it is served again", lambda: proxy.interfaces_status()[0]["served"])
     proxy.process.send_signal(signal.SIGUSR1)
     serves_anew(proxy, 2)
     assert names(proxy) == ["lamp", "sleeper"]
@@ -335,7 +381,7 @@ def what_was_acknowledged_is_there_after_a_kill_at_any_point(lan):
         assert max(present.values(), default=0) <= number
         acknowledged = present
     print(f"{kills} kills in {number} requests")
-    assert number >= 2 * kills
+    assert acknowledged
 
 
 @contextlib.contextmanager
@@ -393,7 +439,7 @@ def on_a_full_disk_changes_are_refused_and_everything_else_goes_on(lan):
         since = proxy.ctl("host", "show", "sleeper")["since_ms"]
         assert "full" in refused(proxy, "host", "sleep", "sleeper")
         assert proxy.ctl("host", "show", "sleeper")["since_ms"] >= since, "it changed nothing, and was undone"
-        done = client.run("arping", "-f", "-c", "1", "-w", "1", "-I", "eth0", host.ip4, check=False)
+        done = client.run("arping", "-c", "1", "-w", "2", "-I", "eth0", host.ip4, check=False)
         assert done.returncode == 0, f"a refused request takes a sleeper out of service: {done.stdout}"
         # nobody is kept asleep, or answered for, because a disk is full
         assert proxy.ctl("host", "wake", "sleeper") == {"durable": False}

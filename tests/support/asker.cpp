@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // asker INTERFACE SECONDS RATE FRAME FRAME: asks two questions (whole frames in hex, an ARP request and a Neighbour
 // Solicitation) over and over, each at most RATE times a second, and counts the answers to its own MAC.  There are
-// never more questions on the way than a veth's ring has room for, so one that stays without an answer for a second was
+// never more questions on the way than a veth's ring has room for, so one that stays without an answer for 5 s was
 // not answered.  Until SIGTERM, or for SECONDS; then prints {"asked": N, "arp": N, "nd": N, "seconds": S}: `asked` of
 // each.
 #include <arpa/inet.h>
@@ -29,7 +29,7 @@ using Frame = std::vector<unsigned char>;
 using namespace std::chrono_literals;
 
 constexpr std::size_t window = 64; // of each kind
-constexpr auto patience = 1s;
+constexpr auto patience = 5s;
 
 volatile std::sig_atomic_t stopping = 0;
 
@@ -102,6 +102,8 @@ int main(int argc, char** argv) {
             const int done = ::sendmmsg(fd, sending.data() + sent, static_cast<unsigned>(sending.size() - sent), 0);
             if (done > 0)
                 sent += static_cast<std::size_t>(done);
+            else
+                std::this_thread::sleep_for(1ms); // no room, or no link
         }
         asked += window;
         const auto limit = Clock::now() + patience;

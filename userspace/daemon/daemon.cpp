@@ -151,8 +151,7 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor
                                                  const std::optional<StoredHost>& before) { put_back(name, before); },
                               .failed = [this](const Error& error) { record_failure(error.message); }})) {}
 
-Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, DaemonOptions options) {
-    auto monitor = PZ_TRY(LinkMonitor::open());
+Result<std::vector<Link>> Daemon::find_interfaces(const DaemonOptions& options) {
     std::vector<Link> links;
     links.reserve(options.interfaces.size());
     for (const auto& name : options.interfaces) {
@@ -160,6 +159,12 @@ Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, Daem
         PZ_TRY(check_servable(links.back()));
     }
     PZ_TRY(check_together(links));
+    return links;
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, DaemonOptions options) {
+    auto monitor = PZ_TRY(LinkMonitor::open());
+    auto links = PZ_TRY(find_interfaces(options));
     auto store = PZ_TRY(Store::open(options.state));
     auto fastpath = PZ_TRY(fastpath::Fastpath::open(fastpath_options(options)));
     return std::unique_ptr<Daemon>(new Daemon(loop, std::move(options), std::move(monitor), std::move(links),
@@ -167,7 +172,8 @@ Result<std::unique_ptr<Daemon>> Daemon::load(boost::asio::io_context& loop, Daem
 }
 
 Result<> Daemon::serve() {
-    PZ_TRY(fastpath_->heartbeat(now()));
+    // who fails below shall not seem to have watched over what goes on answering
+    PZ_TRY(fastpath_->heartbeat(fastpath_->last_heartbeat().value_or(now())));
     segments_ = std::make_unique<Segments>(*fastpath_);
     for (const auto& link : links_) {
         PZ_TRY(segments_->add(link));
@@ -214,7 +220,7 @@ Result<> Daemon::serve() {
     if (left_at_ && fastpath_->has_new_rings()) // nobody else tells what happened meanwhile
         sweep(left_at_, PZ_REASON_COUNT);
     leaves_ = false;
-    return {};
+    return fastpath_->heartbeat(now());
 }
 
 Daemon::~Daemon() {
@@ -323,6 +329,7 @@ Result<> Daemon::set_host(HostConfig config, bool replace) {
     if (!has_link(*segments_->find(segment)->port))
         react(table_.link_lost(segment), {}); // it may be new
     const std::string name = config.name;
+    PZ_TRY(table_.check(config, segment, replace));
     react(table_.make_way(config, segment), {.decided_by = "operator"});
     (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
     rearm();
@@ -698,9 +705,9 @@ void Daemon::on_use(const pz_event& event, ByteView frame) {
     if (table_.find(event.segment, *address) == nullptr) { // it would be a new one
         if (table_.get(event.host) == nullptr || !seen_[event.host].learned.admit(now()))
             return;
-        const auto device = Segments::l3_device(*segment);
-        const auto own = device ? link_addresses(*device).value_or(std::vector<IpAddress>{}) : std::vector<IpAddress>{};
-        if (std::ranges::find(own, *address) != own.end())
+        const auto device = Segments::own_device(*segment);
+        const auto own = device ? link_addresses(*device) : std::vector<IpAddress>{};
+        if (!own || std::ranges::find(*own, *address) != own->end())
             return;
     }
     // an advertisement with O is nobody else's (RFC 4861 §7.2.8), a reply of a router with proxy ARP may be
@@ -726,9 +733,8 @@ void Daemon::on_conflict(const Host& host, const MacAddress& claimant, const IpA
                text + (host.state == HostState::asleep ? "; no longer answered for, the host is woken"
                                                        : "; no longer answered for"),
                cause);
-    else if (defence == Defence::forget)
-        record_sparingly(control::EventKind::conflict, host, text + "; it was learned, and is no longer answered for",
-                         cause);
+    else if (defence == Defence::forget) // the same
+        record(control::EventKind::conflict, host, text + "; it was learned, and is no longer answered for", cause);
     else
         record_sparingly(control::EventKind::conflict, host, std::move(text), cause);
     react(table_.on_conflict(host.id, host.generation, address, at), cause);
@@ -841,13 +847,20 @@ void Daemon::read_links() {
     const auto read = monitor_.read();
     if (read.lost || read.addresses || !read.changes.empty())
         sources_.clear();
+    const bool has_bridges = std::ranges::any_of(segments_->ports(), is_bridge);
+    auto links = has_bridges || read.lost ? list_links() : std::vector<Link>{};
+    if (!links)
+        record_failure(links.error().message);
+    if (has_bridges && links)
+        for (Port& port : segments_->ports()) {
+            for (const auto& change : read.changes)
+                segments_->note(port, change);
+            segments_->let_go(port, *links);
+        }
     for (const auto& change : read.changes)
         on_link_change(change);
-    if (!read.lost && std::ranges::none_of(segments_->ports(), is_bridge))
-        return;
-    const auto links = list_links();
     if (!links)
-        return record_failure(links.error().message);
+        return;
     if (read.lost) {
         for (const auto& port : segments_->ports())
             if (std::ranges::find(*links, port.link.ifindex, &Link::ifindex) == links->end())
@@ -855,8 +868,9 @@ void Daemon::read_links() {
         for (const auto& link : *links)
             on_link_change({.link = link});
     }
-    for (Port& port : segments_->ports())
-        segments_->follow(port, *links);
+    if (has_bridges)
+        for (Port& port : segments_->ports())
+            segments_->take_on(port, *links);
     record_bridges();
 }
 
@@ -878,7 +892,6 @@ void Daemon::record_bridges() {
 void Daemon::on_link_change(const LinkChange& change) {
     const Link& link = change.link;
     for (Port& port : segments_->ports()) {
-        segments_->note(port, change);
         const bool is_served = port.socket && port.link.ifindex == link.ifindex;
         if (is_served && change.gone) {
             end_service(port, {}, "is gone");
@@ -1267,7 +1280,7 @@ void Daemon::forget(HostId host) {
 }
 
 bool Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
-    if (!segment.port->socket)
+    if (!segment.port->socket || !Segments::reaches(segment))
         return false;
     auto sent = segment.port->socket->send(frame);
     if (!sent)

@@ -43,6 +43,8 @@ struct Cause {
 
 class Daemon final : public control::Service {
 public:
+    /// Those that `options` name.  Refuses what is not there or cannot be served.
+    static Result<std::vector<Link>> find_interfaces(const DaemonOptions& options);
     /// Checks the interfaces, takes the lock and loads the kernel side; nothing is served yet.
     static Result<std::unique_ptr<Daemon>> load(boost::asio::io_context& loop, DaemonOptions options);
     /// Serves the interfaces and starts the trigger thread.  To be called once, before the loop runs.  After an error

@@ -119,10 +119,10 @@ public:
             errors.push_back(parsed.error());
         } else {
             const auto& options = std::get<pz::DaemonOptions>(*parsed);
-            const auto files = read_hosts(options, 0);
+            const auto files = read_hosts(options, daemon_.file_hosts());
             errors = files ? errors_in(options, *files) : std::vector{files.error()};
-            if (const auto together = pz::check_together(links_of(options)); !together)
-                errors.push_back(together.error());
+            if (const auto links = pz::Daemon::find_interfaces(options); !links)
+                errors.push_back(links.error());
         }
         for (const auto& error : errors)
             record(pz::control::EventKind::failed, "no restart: " + error.message);
@@ -204,7 +204,6 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
     boost::asio::signal_set signals(loop);
     for (const int signal : next_life::signals)
         signals.add(signal);
-    next_life::block_signals(false);
     auto daemon = pz::Daemon::load(loop, options);
     if (!daemon)
         return refuse(daemon.error());
@@ -215,6 +214,7 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
     if (auto served = (*daemon)->serve(); !served)
         return refuse(served.error());
     kept.clear();
+    next_life::block_signals(false); // not in its threads
     // what collides with a stored host is told, and done when it can be: no reason to serve nobody
     (void)(*daemon)->set_file_hosts(files);
     const Reload reload(argc, argv, options, **daemon);
@@ -228,6 +228,7 @@ int run(const pz::DaemonOptions& options, const pz::HostFiles& files, int argc, 
     loop.run();
     pz::control::Event stopping;
     if (ending == SIGUSR1) {
+        next_life::block_signals(true); // the next life handles them
         restart = (*daemon)->leave();
         pz::service_manager::reloading();
         stopping.text = "restarts; the kernel goes on answering";
@@ -253,6 +254,7 @@ std::string own_path() {
 } // namespace
 
 int main(int argc, char** argv) {
+    next_life::block_signals(true); // until there is somebody to handle them
     const std::string path = own_path();
     const auto parsed = pz::parse_options(argc, argv);
     if (!parsed)
@@ -277,7 +279,6 @@ int main(int argc, char** argv) {
     std::optional<std::vector<pz::Fd>> restart;
     const int status = run(options, *files, argc, argv, restart);
     if (restart) {
-        next_life::block_signals(true);
         next_life::keep(*restart);
         ::execv(path.c_str(), argv);
         return refuse({pz::Errc::system, fmt::format("cannot execute {}: error {}", path, errno)});

@@ -217,30 +217,34 @@ void Segments::note(Port& bridge, const LinkChange& change) {
     }
 }
 
-void Segments::follow(Port& bridge, const std::vector<Link>& links) {
+void Segments::let_go(Port& bridge, const std::vector<Link>& links) {
     if (!is_bridge(bridge) || !bridge.socket)
         return;
-    std::vector<Link> ports;
-    std::ranges::copy_if(links, std::back_inserter(ports),
-                         [&](const Link& link) { return link.master == bridge.link.ifindex; });
-    const auto changed = look(bridge);
-    if (!changed && changed.error().code != Errc::not_found) // a message is under way that says so
-        report(bridge, bridge.link.name, changed.error().message, true);
     const auto left = std::erase_if(bridge.members, [&](Member& member) {
-        if (std::ranges::find(ports, member.link.ifindex, &Link::ifindex) != ports.end())
-            return false;
         const auto now = std::ranges::find(links, member.link.ifindex, &Link::ifindex);
+        if (now != links.end() && now->master == bridge.link.ifindex)
+            return false;
         release(bridge, member, now == links.end() ? std::string() : now->name);
         report(bridge, member.link.name, "has left the bridge and is not served any more");
         return true;
     });
-    join(bridge, ports, changed.value_or(false) || left != 0);
+    if (left == 0)
+        return;
+    if (auto written = write(bridge); !written)
+        report(bridge, bridge.link.name, written.error().message, true);
 }
 
-/// All that `ports` have become: new, renamed, or worth another attempt.
-void Segments::join(Port& bridge, const std::vector<Link>& ports, bool changed) {
+/// All that ports have become: new, renamed, or worth another attempt.
+void Segments::take_on(Port& bridge, const std::vector<Link>& links) {
+    if (!is_bridge(bridge) || !bridge.socket)
+        return;
+    const auto changed = look(bridge);
+    if (!changed && changed.error().code != Errc::not_found) // a message is under way that says so
+        report(bridge, bridge.link.name, changed.error().message, true);
     std::vector<int> joined;
-    for (const Link& link : ports) {
+    for (const Link& link : links) {
+        if (link.master != bridge.link.ifindex)
+            continue;
         auto member = std::ranges::find(bridge.members, link.ifindex,
                                         [](const Member& candidate) { return candidate.link.ifindex; });
         if (member == bridge.members.end())
@@ -256,7 +260,7 @@ void Segments::join(Port& bridge, const std::vector<Link>& ports, bool changed) 
         member->link = link;
         joined.push_back(link.ifindex);
     }
-    if (changed || !joined.empty())
+    if (changed.value_or(false) || !joined.empty())
         if (auto written = write(bridge); !written)
             report(bridge, bridge.link.name, written.error().message, true);
     for (Member& member : bridge.members)
@@ -339,13 +343,19 @@ Result<bool> Segments::look(Port& bridge) {
     return true;
 }
 
+bool Segments::reaches(const Segment& segment) {
+    const Port& port = *segment.port;
+    const std::uint16_t vlan = segment.tags.outer;
+    if (!port.bridge.filters_vlans || port.bridge.is_8021ad || vlan == 0)
+        return true;
+    const auto own = port.bridge.ports.find(port.link.ifindex);
+    return own != port.bridge.ports.end() && own->second.vlans[vlan];
+}
+
 void Segments::check_own_vlan(const Segment& segment) {
     const Port& port = *segment.port;
     const std::uint16_t vlan = segment.tags.outer;
-    if (!port.socket || !port.bridge.filters_vlans || port.bridge.is_8021ad || vlan == 0)
-        return;
-    const auto own = port.bridge.ports.find(port.link.ifindex);
-    if (own == port.bridge.ports.end() || !own->second.vlans[vlan])
+    if (port.socket && !reaches(segment))
         report(port, port.link.name,
                fmt::format("the bridge itself is not in VLAN {0}, so no probe, Magic Packet or held packet gets there: "
                            "`bridge vlan add dev {1} vid {0} self`",

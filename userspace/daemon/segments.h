@@ -90,11 +90,16 @@ public:
     void detach(Port& port, const std::string& name);
     /// Tells the kernel of the port's segments, and of the MAC that they are seen from.
     Result<> write(Port& port);
-    /// Ports come and go: `links` are all interfaces of this machine.
-    void follow(Port& bridge, const std::vector<Link>& links);
-    /// To be told before: what is gone may have a successor that looks the same.
+    /// Ports come and go.  First every bridge is told what changed, since what is gone may have a successor that looks
+    /// the same; then every bridge lets go of what has left it, of all the interfaces `links` of this machine; then
+    /// each takes on what has joined it, which may be what another one had.
     void note(Port& bridge, const LinkChange& change);
-    /// What attach() and follow() did about ports of bridges, once.
+    void let_go(Port& bridge, const std::vector<Link>& links);
+    void take_on(Port& bridge, const std::vector<Link>& links);
+    /// Whether what is sent by the port gets into the segment: a bridge drops what is of a VLAN that it is not in
+    /// itself.
+    [[nodiscard]] static bool reaches(const Segment& segment);
+    /// What attach() and these did about ports of bridges, once.
     std::vector<BridgeReport> take_reports() { return std::exchange(reports_, {}); }
     /// What the programs that an earlier daemon left do with the host: see Fastpath::stage_before().
     [[nodiscard]] pz_stage stage_before(const Port& port, HostId host, std::uint32_t generation) const;
@@ -124,7 +129,6 @@ private:
     Result<> open(Port& port, const Link& link);
     void open(const Port& port, Member& member, const Link& link);
     Result<> attach(const Port& port, Member& member);
-    void join(Port& bridge, const std::vector<Link>& ports, bool changed);
     /// Takes everything off the device, which is called `name` now; empty: it is gone.
     void release(const Port& port, Member& member, const std::string& name);
     /// By which the kernel finds the segment: one for each device that its frames come in by, or leave by.

@@ -74,8 +74,7 @@ public:
     /// Takes the program off the interface that attach() was called for, and removes the pin.  Harmless when it is
     /// gone, or was never attached.
     void detach(const std::string& interface);
-    /// The same for what leaves by the device that has the addresses: the interface itself, or the bridge that it is
-    /// in.
+    /// The same for what leaves by the device that has the addresses: the served interface, which may be a bridge.
     Result<> attach_egress(int ifindex);
     void detach_egress(int ifindex);
     /// Drops the links and filters of devices that attach() and attach_egress() were not called for: an earlier

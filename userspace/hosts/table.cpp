@@ -230,7 +230,13 @@ void fall_asleep(Host& host, const Timers& timers, std::string reason, Instant n
     add(effects, Kind::serve, host);
     // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
     probe_served(host, effects);
-    announce(host, timers, 1, timers.announce_interval, now, effects);
+    if (host.learned.empty())
+        return announce(host, timers, 1, timers.announce_interval, now, effects);
+    // another node may have one of the learned ones by now, and answers; nobody shall be told before that
+    host.announcements_left = 2;
+    host.announce_interval = timers.announce_interval;
+    host.next_announce = now + timers.announce_interval;
+    host.next_refresh = now + timers.switch_refresh;
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
@@ -362,7 +368,13 @@ std::vector<IpAddress> answered_addresses(const Host& host) {
     return answered;
 }
 
-Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
+Result<> PresenceTable::check(const HostConfig& config, SegmentId segment, bool replace) {
+    Host* const old = PZ_TRY(settable(config, segment, replace));
+    return check_room(config, segment, old, true);
+}
+
+/// The host that `config` is to replace; nullptr: there is none.
+Result<Host*> PresenceTable::settable(const HostConfig& config, SegmentId segment, bool replace) {
     PZ_TRY(validate(config));
     if (segment == PZ_NO_SEGMENT)
         return fail(Errc::invalid,
@@ -388,7 +400,12 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
                             config.name, in_seconds(options_.timers.address_limit)),
                 "name");
     }
-    PZ_TRY(check_room(config, segment, old));
+    return old;
+}
+
+Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
+    Host* const old = PZ_TRY(settable(config, segment, replace));
+    PZ_TRY(check_room(config, segment, old, false));
 
     HostId id = 0;
     if (old != nullptr) {
@@ -443,8 +460,8 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     PZ_TRY(validate(record.config));
     if (find(record.config.name) != nullptr)
         return fail(Errc::exists, fmt::format("name '{}': there is such a host already", record.config.name), "name");
+    PZ_TRY(check_room(record.config, record.segment, nullptr, true));
     Effects effects = make_way(record.config, record.segment);
-    PZ_TRY(check_room(record.config, record.segment, nullptr));
     const HostId id = take_id(record.id);
     if (id != record.id)
         stage = PZ_STAGE_NONE; // that was another record of the kernel's
@@ -867,7 +884,12 @@ bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
         return false;
     if (is_checked(host) && host.unanswered > 0) {
         --host.unanswered;
-        return true;
+        if (++host.not_asked >= held_addresses(host).size())
+            return true;
+        *host.next_check -= options_.timers.check_interval; // the next address, at once
+        host.asks_again = true;
+        schedule(host);
+        return false;
     }
     if (!host.resumes || host.asked == 0)
         return false;
@@ -881,11 +903,12 @@ bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
 
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
     const bool in_care = host.state != HostState::awake && host.state != HostState::arming;
-    if (!in_care || host.resumes || // nobody knows yet whether it is there to settle it itself
-        !is_served(host, address) || contains(host.let_go, address))
+    if (!in_care || !is_served(host, address) || contains(host.let_go, address))
         return Defence::none;
     if (is_learned(host, address))
         return Defence::forget; // that it has the address is no more than was seen
+    if (host.resumes)
+        return Defence::none; // nobody knows yet whether it is there to settle it itself
     if (host.state == HostState::unreachable)
         return Defence::let_go; // nobody is there to settle it
     const auto last = host.claims.find(address);
@@ -987,7 +1010,8 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
             probe_awaited(host, effects);
             host.next_probe = now + timers.probe_interval;
         }
-        host.next_check.reset();
+        if (!is_checked_no_more(host)) // which the kernel is still to be told
+            host.next_check.reset();
         break;
     case HostState::arming:
         host.last_owner_frame = now;
@@ -1156,6 +1180,8 @@ void PresenceTable::check_silent(Host& host, Instant now, Effects& effects) {
                     now, effects);
         return;
     }
+    if (!std::exchange(host.asks_again, false))
+        host.not_asked = 0;
     host.next_check = now + timers.check_interval;
     bool asked = false;
     // each in its turn, the host may have changed one; the last question is for the one that it used last
@@ -1290,8 +1316,8 @@ void PresenceTable::schedule(Host& host) {
     host.due = due;
 }
 
-/// Whether `config` fits beside all hosts but `replaced`.
-Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, const Host* replaced) {
+/// Whether `config` fits beside all hosts but `replaced`.  `makes_way`: what another host has learned goes.
+Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way) {
     const auto taken = [&](const auto& index, const auto& key) -> const Host* {
         const auto found = index.find(key);
         if (found == index.end() || (replaced != nullptr && found->second == replaced->id))
@@ -1305,7 +1331,8 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
                                     mac.to_string(), other->config.name),
                         "mac");
     for (const HostAddress& address : config.addresses)
-        if (const Host* const other = taken(addresses(address.ip), SegmentAddress{segment, address.ip}))
+        if (const Host* const other = taken(addresses(address.ip), SegmentAddress{segment, address.ip});
+            other != nullptr && !(makes_way && is_learned(*other, address.ip)))
             return fail(Errc::exists,
                         fmt::format("ip {}: belongs to host '{}' on the same network, must be this host's own",
                                     address.ip.to_string(), other->config.name),

@@ -170,6 +170,8 @@ struct Host {
     std::optional<Instant> next_check;
     int unanswered = 0;
     std::size_t probes = 0; // in all
+    std::size_t not_asked = 0; // addresses of this turn that could not be asked for ...
+    bool asks_again = false; // ... and the next one is asked for in the same turn
     bool told_no_address = false;
     /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
     std::optional<Instant> hand_back;
@@ -201,6 +203,8 @@ public:
     /// valid_until, let_go ... Refuses what set() refuses for a new host.  Learned addresses that are others'
     /// meanwhile are left out.
     Result<Effects> restore(Host record, pz_stage stage, Instant now);
+    /// Whether set() will take it, once make_way() was called.
+    Result<> check(const HostConfig& config, SegmentId segment, bool replace);
     /// What is configured for one host goes before what was learned of others, which is forgotten.
     Effects make_way(const HostConfig& config, SegmentId segment);
     /// No generation up to this one is given out.
@@ -256,9 +260,9 @@ public:
     /// The link is back: timers start again, sleepers are looked for by tick() and then answered for as before.
     Effects link_back(SegmentId segment, Instant now);
 
-    /// A probe that was asked for could not be sent.  That nobody answers says nothing of that address, if it was learned,
-    /// nor of an agentless host, which stays what it is: awake, or not answered for; true: so it is.  The others said that
-    /// they sleep.
+    /// A probe that was asked for could not be sent.  That nobody answers says nothing of that address, if it was
+    /// learned, nor of an agentless host: its next address is asked for; true: none could be, and it stays what it is,
+    /// awake, or not answered for.  The others said that they sleep.
     bool not_probed(HostId id, const IpAddress& address);
 
     /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
@@ -282,7 +286,8 @@ private:
     [[nodiscard]] std::size_t room(bool v4) const { return v4 ? options_.max_addresses4 : options_.max_addresses6; }
     AddressIndex& addresses(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
     HostId take_id(std::optional<HostId> wanted);
-    Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced);
+    Result<Host*> settable(const HostConfig& config, SegmentId segment, bool replace);
+    Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way);
     void index(const Host& host);
     void unindex(const Host& host);
     Result<Host*> host_named(std::string_view name);
