@@ -63,6 +63,16 @@ def asking(lan, rate=100_000):
     assert said["arp"] == said["nd"] == said["asked"] > 0, said
 
 
+def configured_sleeper(lan, text):
+    """A daemon with a configuration file, and the LAN's host asleep in its care; and that file."""
+    config = lan.folder / "proxzzyd.conf"
+    config.write_text(text)
+    proxy = lan.proxy(config=config)
+    proxy.add(lan.host)
+    proxy.put_to_sleep(lan.host)
+    return proxy, config
+
+
 def serves_anew(proxy, count):
     wait_until("the daemon serves anew", lambda: proxy.text().count("ready: ") == count, 30)
 
@@ -105,11 +115,7 @@ def a_restart_in_place_loses_no_answer(lan):
 @test()
 def an_upgrade_to_other_map_sizes_loses_no_answer(lan):
     """Its maps cannot be used further: what they say goes into new ones, before those are looked at."""
-    config = lan.folder / "proxzzyd.conf"
-    config.write_text("max-hosts = 1000\n")
-    proxy = lan.proxy(config=config)
-    proxy.add(lan.host)
-    proxy.put_to_sleep(lan.host)
+    proxy, config = configured_sleeper(lan, "max-hosts = 1000\n")
     with asking(lan):
         config.write_text("max-hosts = 2000\n")
         proxy.process.send_signal(signal.SIGUSR1)
@@ -126,11 +132,7 @@ def an_upgrade_to_other_map_sizes_loses_no_answer(lan):
 @test()
 def what_happens_before_an_upgrade_to_other_map_sizes_is_acted_on(lan):
     """A packet that came while there was no daemon wakes the host, and one that woke is not answered for."""
-    config = lan.folder / "proxzzyd.conf"
-    config.write_text("max-hosts = 1000\n")
-    proxy = lan.proxy(config=config)
-    proxy.add(lan.host)
-    proxy.put_to_sleep(lan.host)
+    proxy, config = configured_sleeper(lan, "max-hosts = 1000\n")
     proxy.stop(signal.SIGKILL)
     trigger(lan)
     config.write_text("max-hosts = 2000\n")
@@ -204,12 +206,9 @@ def a_daemon_that_cannot_follow_leaves_the_kernel_answering(lan):
 @test()
 def a_restart_with_a_wrong_configuration_is_refused(lan):
     """Else the next program ends, and nobody wakes the sleepers."""
-    config, hosts = lan.folder / "proxzzyd.conf", lan.folder / "hosts.d"
+    hosts = lan.folder / "hosts.d"
     hosts.mkdir()
-    config.write_text("")
-    proxy = lan.proxy(config=config)
-    proxy.add(lan.host)
-    proxy.put_to_sleep(lan.host)
+    proxy, config = configured_sleeper(lan, "")
     for file, wrong, right in ((config, "max-hosts = many\n", ""),
                                (hosts / "lamp.conf", "mac = nonsense\n", "mac = 02:00:00:00:00:78\nip = 192.0.2.78\n")):
         file.write_text(wrong)

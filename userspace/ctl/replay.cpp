@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/replay.h"
 
-#include <netinet/in.h>
-
-#include <algorithm>
 #include <map>
 
 namespace pz::ctl {
@@ -20,12 +17,8 @@ std::optional<std::string> rule_for(ByteView frame, const HostConfig& config) {
     if (parsed.l4_offset + 4 > frame.size())
         return std::nullopt;
     const auto port = static_cast<std::uint16_t>(frame[parsed.l4_offset + 2] << 8 | frame[parsed.l4_offset + 3]);
-    const std::vector<WakeRule> any_tcp{{.protocol = IPPROTO_TCP, .port = 0}};
-    const auto& rules = config.wake.empty() ? any_tcp : config.wake;
-    const auto rule = std::ranges::find_if(rules, [&](const WakeRule& each) {
-        return each.protocol == parsed.protocol && (each.port == 0 || each.port == port);
-    });
-    return rule == rules.end() ? std::nullopt : std::optional(to_string(*rule));
+    const WakeRule* rule = find_wake_rule(config, parsed.protocol, port);
+    return rule == nullptr ? std::nullopt : std::optional(to_string(*rule));
 }
 
 /// Whether `changed` lets the packet wake the host, as far as its kind says.

@@ -63,10 +63,8 @@ std::string rule_of(const pz_event& event, const HostConfig& config) {
         return "magic";
     if (event.reason == PZ_REASON_TRIGGER_ECHO)
         return "echo";
-    const auto rule = std::ranges::find_if(config.wake, [&](const WakeRule& each) {
-        return each.protocol == event.protocol && (each.port == 0 || each.port == event.port);
-    });
-    return to_string(rule == config.wake.end() ? WakeRule{.protocol = IPPROTO_TCP} : *rule);
+    const WakeRule* rule = find_wake_rule(config, event.protocol, event.port);
+    return to_string(rule == nullptr ? WakeRule{.protocol = IPPROTO_TCP} : *rule);
 }
 
 control::EventKind kind_of(Effect::Notice notice) {
@@ -1139,8 +1137,7 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     }
     if (host.config.learn)
         policy.flags |= PZ_POLICY_LEARN;
-    static const std::vector<WakeRule> any_tcp{{.protocol = IPPROTO_TCP, .port = 0}}; // R30
-    for (const auto& rule : host.config.wake.empty() ? any_tcp : host.config.wake)
+    for (const auto& rule : wake_rules(host.config))
         policy.rules[policy.rule_count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
     return entry;
 }

@@ -94,6 +94,10 @@ bool is_host_address(const IpAddress& ip);
 std::string_view to_string(HostState state);
 /// "tcp/22", "udp/any"
 std::string to_string(const WakeRule& rule);
+/// Those in force: the configured ones, else the default, tcp/any (R30).
+const std::vector<WakeRule>& wake_rules(const HostConfig& config);
+/// The first of them that lets a packet to this port (host order) wake the host; nullptr: none.
+const WakeRule* find_wake_rule(const HostConfig& config, std::uint8_t protocol, std::uint16_t port);
 
 inline constexpr std::size_t max_name_length = 63;
 inline constexpr std::size_t max_macs = 8;
