@@ -239,6 +239,9 @@ def an_interface_whose_name_has_a_dot_is_served(lan):
     gateway = lan.gateway.ns
     gateway.batch(["link set lan0 down", "link set lan0 name lan.7", "link set lan.7 up"])
     lan.gateway.interface = "lan.7"
+    # with the address comes a membership, and both come some time after the link
+    wait_until("the gateway has its link-local address again",
+               lambda: "tentative" not in lan.gateway.addresses().get(lan.gateway.ll, {"tentative"}))
     before = traces(lan)
     proxy = sleeper(lan)
     done = lan.client.run("arping", "-c", "1", "-I", "eth0", lan.host.ip4)
