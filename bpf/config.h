@@ -23,8 +23,13 @@
  */
 #define PZ_GLOBAL __attribute__((noinline, minsize))
 
-/* Bits in each filter bitmap, less one: a power of two less one, at least 63. */
-const volatile __u32 filter_mask = (1U << 20) - 1;
+/* How many buckets the tables have. */
+const volatile __u32 buckets4 = 131072 / PZ_SLOTS;
+const volatile __u32 buckets6 = 262144 / PZ_SLOTS;
+const volatile __u32 buckets_mac = 131072 / PZ_SLOTS;
+
+/* Set: everything is in the hash tables that are for what finds no slot (to measure what the buckets are worth). */
+const volatile __u32 plain_hash = 0;
 
 /* Set: the program only says what it would do, in `explanation`; what else verdict.h writes is dead code. */
 const volatile __u32 dry_run = 0;

@@ -5,31 +5,8 @@
 
 #include "echo.h"
 #include "ndisc.h"
+#include "table.h"
 #include "verdict.h"
-
-PZ_INLINE int pz_bit(void *bitmap, __u32 hash)
-{
-	__u32 bit = hash & filter_mask;
-	__u32 index = bit >> 6;
-	struct pz_filter_word *word = bpf_map_lookup_elem(bitmap, &index);
-
-	return word && (word->bits >> (bit & 63) & 1);
-}
-
-PZ_INLINE int pz_mac_bit(const void *mac)
-{
-	return pz_bit(&pz_mac_bits_v1, pz_hash_mac((__u64)PZ_U32(mac) | (__u64)PZ_U16(mac + 4) << 32));
-}
-
-PZ_INLINE int pz_address4_bit(const void *address)
-{
-	return pz_bit(&pz_addr_bits_v1, pz_hash4(PZ_U32(address)));
-}
-
-PZ_INLINE int pz_address6_bit(const void *address)
-{
-	return pz_bit(&pz_addr_bits_v1, pz_hash6(PZ_U64(address), PZ_U64(address + 8)));
-}
 
 /* UDP to a port where broadcast Magic Packets are looked for. */
 PZ_INLINE int pz_magic_port(struct pz_ctx *ctx, __u64 udp_offset)
@@ -42,7 +19,7 @@ PZ_INLINE int pz_magic_port(struct pz_ctx *ctx, __u64 udp_offset)
 
 	if (!udp)
 		return 0;
-	daemon = bpf_map_lookup_elem(&pz_daemon_v1, &zero);
+	daemon = bpf_map_lookup_elem(&pz_daemon_v2, &zero);
 	port = bpf_ntohs(PZ_U16(udp + 2));
 	if (!daemon || !port)
 		return 0;
@@ -54,38 +31,38 @@ PZ_INLINE int pz_magic_port(struct pz_ctx *ctx, __u64 udp_offset)
 
 /*
  * The two bit tests that almost every frame on a gateway ends with: is the destination (for ARP and ND: the address
- * asked for) or the sender a host in our care?  The bits know no segment, which costs a hash lookup only where two
- * segments use the same address and saves one everywhere else.
+ * asked for) or the sender a host in our care?  The bits know no segment, which costs a look into a table only where
+ * two segments use the same address and saves one everywhere else.
  */
-PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_packet *p)
+PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_link *p)
 {
 	void *eth = pz_at(ctx, 0, ETH_HLEN);
 	void *l3;
 	__u8 next;
 
 	if (!eth)
-		return pz_pass(p, PZ_REASON_TOO_SHORT);
+		return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 	p->reason = PZ_REASON_NOBODY;
-	if (p->l3 == PZ_L3_MAGIC || pz_mac_bit(eth + 6))
+	if (p->l3 == PZ_L3_MAGIC || pz_may_have_mac(eth + 6))
 		return PZ_CONTINUE;
 	if (p->l3 == PZ_L3_IPV4) {
 		l3 = pz_at(ctx, p->l3_offset, 20);
 		if (!l3)
-			return pz_pass(p, PZ_REASON_TOO_SHORT);
+			return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 		if (p->group)
 			p->magic_port = PZ_U8(l3 + 9) == IPPROTO_UDP &&
 					pz_magic_port(ctx, p->l3_offset + (PZ_U8(l3) & 0xf) * 4);
-		else if (pz_address4_bit(l3 + 16))
+		else if (pz_may_have4(l3 + 16))
 			return PZ_CONTINUE;
 		return p->magic_port ? PZ_CONTINUE : XDP_PASS;
 	}
 	if (p->l3 == PZ_L3_IPV6) {
 		l3 = pz_at(ctx, p->l3_offset, PZ_IPV6_HLEN);
 		if (!l3)
-			return pz_pass(p, PZ_REASON_TOO_SHORT);
+			return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 		next = PZ_U8(l3 + 6);
 		if (!p->group) {
-			if (pz_address6_bit(l3 + 24))
+			if (pz_may_have6(l3 + 24))
 				return PZ_CONTINUE;
 		} else {
 			if (next == IPPROTO_UDP)
@@ -95,39 +72,37 @@ PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_packet *p)
 		}
 		/* a claim may be unicast to somebody else */
 		l3 = next == IPPROTO_ICMPV6 ? pz_at(ctx, p->l3_offset + PZ_IPV6_HLEN, PZ_ND_LEN) : NULL;
-		return l3 && (pz_address6_bit(l3 + 8) || (p->group && PZ_U8(l3) == PZ_ND_RA)) ? PZ_CONTINUE : XDP_PASS;
+		return l3 && (pz_may_have6(l3 + 8) || (p->group && PZ_U8(l3) == PZ_ND_RA)) ? PZ_CONTINUE : XDP_PASS;
 	}
 	l3 = pz_at(ctx, p->l3_offset, PZ_ARP_LEN);
 	if (!l3)
-		return pz_pass(p, PZ_REASON_TOO_SHORT);
-	if (pz_address4_bit(l3 + 24) || pz_address4_bit(l3 + 14) || pz_mac_bit(l3 + 8))
+		return pz_pass_link(p, PZ_REASON_TOO_SHORT);
+	if (pz_may_have4(l3 + 24) || pz_may_have4(l3 + 14) || pz_may_have_mac(l3 + 8))
 		return PZ_CONTINUE;
 	return XDP_PASS;
 }
 
-PZ_INLINE struct pz_index *pz_find_address(__u32 segment, __u8 family, const void *address)
+/*
+ * An address by its sixteen bytes, of which IPv4 has the first four.  False: the kernel does not answer for it.  Global,
+ * so that it is verified once.
+ */
+PZ_GLOBAL int pz_find_address(__u32 segment, __u32 family, __u64 high, __u64 low, struct pz_index *found)
 {
-	if (family == PZ_FAMILY_4) {
-		struct pz_index4_key key = {.segment = segment};
-
-		PZ_U32(key.address) = PZ_U32(address);
-		return bpf_map_lookup_elem(&pz_index4_v1, &key);
-	}
-	if (family == PZ_FAMILY_6) {
-		struct pz_index6_key key = {.segment = segment};
-
-		__builtin_memcpy(key.address, address, 16);
-		return bpf_map_lookup_elem(&pz_index6_v1, &key);
-	}
-	return NULL;
+	if (!found)
+		return 0;
+	if (family == PZ_FAMILY_4)
+		return pz_find4(segment, (__u32)high, found);
+	return family == PZ_FAMILY_6 && pz_find6(segment, high, low, found);
 }
 
-PZ_INLINE struct pz_owner *pz_find_owner(__u32 segment, const void *mac)
+PZ_INLINE int pz_find_target(const struct pz_packet *p, struct pz_index *found)
 {
-	struct pz_mac_key key = {.segment = segment};
+	return pz_find_address(p->segment, p->target_family, PZ_U64(p->target), PZ_U64(p->target + 8), found);
+}
 
-	pz_copy_mac(key.mac, mac);
-	return bpf_map_lookup_elem(&pz_by_mac_v1, &key);
+PZ_INLINE int pz_find_reported(const struct pz_packet *p, const struct pz_report *report, struct pz_index *found)
+{
+	return pz_find_address(p->segment, report->family, PZ_U64(report->address), PZ_U64(report->address + 8), found);
 }
 
 /* Several heartbeats. */
@@ -137,7 +112,7 @@ PZ_INLINE struct pz_owner *pz_find_owner(__u32 segment, const void *mac)
 PZ_INLINE struct pz_daemon *pz_alive(__u64 now)
 {
 	__u32 zero = 0;
-	struct pz_daemon *daemon = bpf_map_lookup_elem(&pz_daemon_v1, &zero);
+	struct pz_daemon *daemon = bpf_map_lookup_elem(&pz_daemon_v2, &zero);
 
 	/* the coarse clock may stand a tick behind the heartbeat */
 	if (!daemon || !daemon->heartbeat_ns ||
@@ -229,10 +204,10 @@ PZ_INLINE int pz_claims_own(const struct pz_packet *p, __u8 sign)
 PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now,
 			      const struct pz_daemon *daemon)
 {
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
-	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	struct pz_report report = {.time_ns = now, .host = host};
-	struct pz_index *used;
+	struct pz_index used = {};
 	__u64 last_seen;
 	__u8 sign;
 
@@ -283,8 +258,7 @@ PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 hos
 		return PZ_CONTINUE;
 	}
 	if (sign == PZ_SIGN_IP) {
-		used = pz_find_address(p->segment, report.family, report.address);
-		if (!used || used->host != host)
+		if (!pz_find_reported(p, &report, &used) || used.host != host)
 			return PZ_CONTINUE;
 		/* has no room for a mark, and may be an answer of ours that came back */
 		if (pz_is_echo_reply(p) && policy->stage != PZ_STAGE_UNANSWERED) {
@@ -294,7 +268,7 @@ PZ_INLINE int pz_owner_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 hos
 	}
 	if (sign == PZ_SIGN_NONE)
 		return PZ_CONTINUE;
-	pz_mark_released(live, policy->generation);
+	pz_mark_released(live, host, policy->generation);
 	p->reason = PZ_REASON_SIGN_OF_LIFE;
 	report.kind = PZ_EVENT_RELEASE;
 	report.reason = PZ_REASON_SIGN_OF_LIFE;
@@ -327,8 +301,8 @@ PZ_INLINE int pz_claimed_address(const struct pz_packet *p, struct pz_report *re
  */
 PZ_INLINE int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now)
 {
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
-	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	struct pz_report report = {
 		.time_ns = now, .kind = PZ_EVENT_SECOND_PROXY, .reason = PZ_REASON_SECOND_PROXY, .host = host};
 
@@ -351,26 +325,25 @@ PZ_INLINE int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 hos
 PZ_INLINE int pz_claims(struct pz_ctx *ctx, struct pz_packet *p, __u64 now)
 {
 	struct pz_report report = {.time_ns = now, .kind = PZ_EVENT_CONFLICT, .reason = PZ_REASON_CONFLICT};
-	struct pz_index *claimed;
-	struct pz_owner *claimant;
+	struct pz_index claimed = {};
+	struct pz_policy *policy;
 	struct pz_live *live;
 
 	if (!pz_claimed_address(p, &report))
 		return PZ_CONTINUE;
-	claimed = pz_find_address(p->segment, report.family, report.address);
-	if (!claimed)
+	if (!pz_find_reported(p, &report, &claimed))
 		return PZ_CONTINUE;
-	claimant = pz_find_owner(p->segment, p->lladdr);
-	if ((claimant && claimant->host == claimed->host) || pz_same_mac(p->lladdr, claimed->mac))
+	if (pz_owner_of(p->segment, p->lladdr) == claimed.host || pz_same_mac(p->lladdr, claimed.mac))
 		return PZ_CONTINUE;
 	if (p->marked && pz_same_mac(p->lladdr, p->gateway_mac))
-		return pz_proxy_speaks(ctx, p, claimed->host, now);
-	live = bpf_map_lookup_elem(&pz_live_v1, &claimed->host);
-	if (!live || pz_is_released(live, claimed->host, claimed->generation))
+		return pz_proxy_speaks(ctx, p, claimed.host, now);
+	live = bpf_map_lookup_elem(&pz_live_v2, &claimed.host);
+	policy = bpf_map_lookup_elem(&pz_policy_v2, &claimed.host);
+	if (!live || !policy || pz_is_released(live, claimed.host, policy->generation))
 		return PZ_CONTINUE;
-	pz_note_target(claimed->host, claimed->generation);
-	report.host = claimed->host;
-	report.generation = claimed->generation;
+	pz_note_target(claimed.host, policy->generation);
+	report.host = claimed.host;
+	report.generation = policy->generation;
 	if (pz_take_claim(live, &report))
 		pz_emit(ctx, p, &report);
 	return pz_pass(p, PZ_REASON_CONFLICT);
@@ -398,27 +371,27 @@ PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct pz_daemon *daemon = pz_alive(now);
 	struct pz_policy *policy;
-	struct pz_index *index;
-	struct pz_owner *owner = NULL;
+	struct pz_index index = {};
 	struct pz_live *live;
-	__u32 speaker = (__u32)-1;
+	__u32 speaker = PZ_NOBODY;
+	int found;
 
 	if (!segment)
 		return pz_pass(p, PZ_REASON_NO_SEGMENT);
 	if (!daemon)
 		return pz_pass(p, PZ_REASON_DAEMON_GONE);
 	p->segment = segment->segment;
+	pz_note_segment(p->segment);
 	pz_copy_mac(p->own_mac, segment->mac);
 
 	if (!PZ_IS_EGRESS) { /* what leaves is the gateway's, whatever its source is: no sign of life, no claim */
-		owner = pz_find_owner(p->segment, p->source_mac);
-		if (!owner && p->l3 == PZ_L3_ARP)
-			owner = pz_find_owner(p->segment, p->lladdr);
+		speaker = pz_owner_of(p->segment, p->source_mac);
+		if (speaker == PZ_NOBODY && p->l3 == PZ_L3_ARP)
+			speaker = pz_owner_of(p->segment, p->lladdr);
 	}
-	if (owner && p->marked)
-		return pz_proxy_speaks(ctx, p, owner->host, now);
-	if (owner) {
-		speaker = owner->host;
+	if (speaker != PZ_NOBODY && p->marked)
+		return pz_proxy_speaks(ctx, p, speaker, now);
+	if (speaker != PZ_NOBODY) {
 		pz_owner_speaks(ctx, p, speaker, now, daemon);
 	} else if (p->group && p->l3 == PZ_L3_IPV6 && p->icmp_type == PZ_ND_RA && p->status == PZ_REASON_NOBODY) {
 		pz_report_router(ctx, p);
@@ -427,29 +400,30 @@ PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 		return XDP_PASS;
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return PZ_CONTINUE;
-	index = pz_find_address(p->segment, p->target_family, p->target);
-	if (!index && p->l3 == PZ_L3_IPV6 && !p->group) {
+	found = pz_find_target(p, &index);
+	if (!found && p->l3 == PZ_L3_IPV6 && !p->group) {
 		/* unicast ND about an address that is not ours, to one that is */
 		pz_copy16(p->target, p->destination);
-		index = pz_find_address(p->segment, p->target_family, p->target);
-		if (index)
+		found = pz_find_target(p, &index);
+		if (found)
 			p->status = PZ_REASON_UNICAST_IGNORED;
 	}
-	if (!index || index->host == speaker)
+	if (!found || index.host == speaker)
 		return XDP_PASS;
-	pz_note_target(index->host, index->generation);
-	if (!PZ_IS_EGRESS && !p->group && !pz_same_mac(p->destination_mac, index->mac) &&
+	live = bpf_map_lookup_elem(&pz_live_v2, &index.host);
+	policy = bpf_map_lookup_elem(&pz_policy_v2, &index.host);
+	if (!live || !policy)
+		return pz_pass(p, PZ_REASON_RELEASED);
+	pz_note_target(index.host, policy->generation);
+	if (!PZ_IS_EGRESS && !p->group && !pz_same_mac(p->destination_mac, index.mac) &&
 	    !pz_same_mac(p->destination_mac, p->own_mac)) /* the gateway itself knows which MAC it means */
 		return pz_pass(p, PZ_REASON_NOT_ADDRESSED);
-	live = bpf_map_lookup_elem(&pz_live_v1, &index->host);
-	policy = bpf_map_lookup_elem(&pz_policy_v1, &index->host);
-	if (!live || !policy || pz_is_released(live, index->host, index->generation) ||
-	    policy->generation != index->generation || policy->stage < PZ_STAGE_ASLEEP)
+	if (pz_is_released(live, index.host, policy->generation) || policy->stage < PZ_STAGE_ASLEEP)
 		return pz_pass(p, PZ_REASON_RELEASED);
-	p->host = index->host;
-	p->index_flags = index->flags;
+	p->host = index.host;
+	p->index_flags = index.flags;
 	p->echo = policy->echo;
-	pz_copy_mac(p->answer_mac, index->mac);
+	pz_copy_mac(p->answer_mac, index.mac);
 	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))
 		p->status = PZ_REASON_IP_MALFORMED;
 	if (policy->stage == PZ_STAGE_UNANSWERED)

@@ -103,12 +103,35 @@ PZ_INLINE void pz_parse_icmp(struct pz_ctx *ctx, struct pz_packet *p)
 #define PZ_NA_PAYLOAD (PZ_ND_LEN + 8 + sizeof(struct pz_nd_mark))
 #define PZ_NA_LEN (PZ_IPV6_HLEN + PZ_NA_PAYLOAD)
 
+/* Writes the advertisement at `l3`, where there is room for PZ_NA_LEN bytes.  The sums are those of the addresses. */
+PZ_INLINE void pz_write_na(void *l3, const void *target, const void *to, const void *answer_mac, const void *own_mac,
+			   __u8 flags, __u64 sum_target, __u64 sum_to)
+{
+	__u64 sum;
+
+	PZ_U32(l3) = bpf_htonl(0x60000000);
+	PZ_U32(l3 + 4) = bpf_htonl(PZ_NA_PAYLOAD << 16 | IPPROTO_ICMPV6 << 8 | 255);
+	pz_copy16(l3 + 8, target);
+	pz_copy16(l3 + 24, to);
+	PZ_U32(l3 + 40) = bpf_htonl(PZ_ND_NA << 24);
+	PZ_U32(l3 + 44) = bpf_htonl((__u32)flags << 24);
+	pz_copy16(l3 + 48, target);
+	PZ_U16(l3 + 64) = bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1);
+	pz_copy_mac(l3 + 66, answer_mac);
+	PZ_U16(l3 + 72) = bpf_htons(PZ_ND_OPT_MARK << 8 | 1);
+	pz_copy_mac(l3 + 74, own_mac);
+	/* the target counts twice: once as the source of the pseudo header */
+	sum = 2 * sum_target + sum_to + pz_sum_icmp6_pseudo(PZ_NA_PAYLOAD) + bpf_htons(PZ_ND_NA << 8) +
+	      bpf_htons((__u16)flags << 8) + bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1) + pz_sum_mac(answer_mac) +
+	      bpf_htons(PZ_ND_OPT_MARK << 8 | 1) + pz_sum_mac(own_mac);
+	PZ_U16(l3 + 42) = ~pz_fold(sum);
+}
+
 /* Answers a solicitation (R25-R29, RFC 4861 section 7.2.4); for DAD to ff02::1 with S=0. */
 PZ_INLINE int pz_answer_nd(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	int dad = pz_is_unspecified6(p->source);
 	__u8 flags = dad ? 0 : PZ_NA_SOLICITED;
-	__u64 sum;
 	void *l3;
 
 	if (p->icmp_type != PZ_ND_NS)
@@ -124,22 +147,8 @@ PZ_INLINE int pz_answer_nd(struct pz_ctx *ctx, struct pz_packet *p)
 	l3 = pz_reply_frame(ctx, p, PZ_NA_LEN);
 	if (!l3)
 		return pz_pass(p, PZ_REASON_NO_ROOM);
-	PZ_U32(l3) = bpf_htonl(0x60000000);
-	PZ_U32(l3 + 4) = bpf_htonl(PZ_NA_PAYLOAD << 16 | IPPROTO_ICMPV6 << 8 | 255);
-	pz_copy16(l3 + 8, p->target);
-	pz_copy16(l3 + 24, p->source);
-	PZ_U32(l3 + 40) = bpf_htonl(PZ_ND_NA << 24);
-	PZ_U32(l3 + 44) = bpf_htonl((__u32)flags << 24);
-	pz_copy16(l3 + 48, p->target);
-	PZ_U16(l3 + 64) = bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1);
-	pz_copy_mac(l3 + 66, p->answer_mac);
-	PZ_U16(l3 + 72) = bpf_htons(PZ_ND_OPT_MARK << 8 | 1);
-	pz_copy_mac(l3 + 74, p->own_mac);
-	/* the target counts twice: once as the source of the pseudo header */
-	sum = 2 * pz_sum16(p->target) + pz_sum16(p->source) + pz_sum_icmp6_pseudo(PZ_NA_PAYLOAD) +
-	      bpf_htons(PZ_ND_NA << 8) + bpf_htons((__u16)flags << 8) + bpf_htons(PZ_ND_OPT_TARGET_LLADDR << 8 | 1) +
-	      pz_sum_mac(p->answer_mac) + bpf_htons(PZ_ND_OPT_MARK << 8 | 1) + pz_sum_mac(p->own_mac);
-	PZ_U16(l3 + 42) = ~pz_fold(sum);
+	pz_write_na(l3, p->target, p->source, p->answer_mac, p->own_mac, flags, pz_sum16(p->target),
+		    pz_sum16(p->source));
 	p->reason = dad ? PZ_REASON_ND_DAD_ANSWERED : PZ_REASON_ND_ANSWERED;
 	return XDP_TX;
 }

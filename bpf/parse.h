@@ -24,6 +24,18 @@
 
 enum pz_l3 { PZ_L3_ARP = 1, PZ_L3_IPV4, PZ_L3_IPV6, PZ_L3_MAGIC };
 
+/* What the filter has to know of a frame: all that almost every frame costs. */
+struct pz_link {
+	__u32 reason; /* enum pz_reason of the verdict */
+	__u16 l3_offset;
+	__u16 outer_vid;
+	__u16 inner_vid;
+	__u8 l3;         /* enum pz_l3 */
+	__u8 group;      /* destination MAC is multicast or broadcast */
+	__u8 magic_port; /* group UDP to a port where Magic Packets are looked for */
+	__u8 unpacked;   /* egress: the outer tag was beside the frame */
+};
+
 /* What is known of a frame.  Offsets count from its start; _be is network order, everything else host order.
  * MACs and addresses stand at aligned offsets, because the verifier allows no other access to the stack. */
 struct pz_packet {
@@ -60,12 +72,23 @@ struct pz_packet {
 	__u8 pad3;
 	__u8 own_mac[6];
 	__u8 marked;         /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
-	__u8 unpacked;       /* egress: the outer tag was beside the frame */
+	__u8 pad4;
 	__u8 gateway_mac[6]; /* ... this one */
 	__u8 pad5[2];
 };
 
 #define PZ_CONTINUE (-1)
+
+PZ_INLINE void pz_take_link(struct pz_packet *p, const struct pz_link *link)
+{
+	p->reason = link->reason;
+	p->l3_offset = link->l3_offset;
+	p->outer_vid = link->outer_vid;
+	p->inner_vid = link->inner_vid;
+	p->l3 = link->l3;
+	p->group = link->group;
+	p->magic_port = link->magic_port;
+}
 
 /* `size` bytes at `offset`, or NULL when they are not in the linear area. */
 PZ_INLINE void *pz_at(struct pz_ctx *ctx, __u64 offset, const __u32 size)
@@ -118,8 +141,14 @@ PZ_INLINE int pz_is_vlan(__u16 type_be)
 	       type_be == bpf_htons(PZ_ETH_P_QINQ_OLD);
 }
 
+PZ_INLINE int pz_pass_link(struct pz_link *p, __u32 reason)
+{
+	p->reason = reason;
+	return XDP_PASS;
+}
+
 /* Ethernet and at most two tags (R1).  Whatever is not ARP, IPv4, IPv6 or a Magic Packet passes here. */
-PZ_INLINE int pz_parse_link(struct pz_ctx *ctx, struct pz_packet *p)
+PZ_INLINE int pz_parse_link(struct pz_ctx *ctx, struct pz_link *p)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -127,20 +156,20 @@ PZ_INLINE int pz_parse_link(struct pz_ctx *ctx, struct pz_packet *p)
 	__u16 type_be, vid;
 
 	if (l3 > end)
-		return pz_pass(p, PZ_REASON_TOO_SHORT);
+		return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 	p->group = PZ_U8(data) & 1;
 	type_be = PZ_U16(data + 12);
 	p->l3_offset = ETH_HLEN;
 	if (pz_is_vlan(type_be)) {
 		if (l3 + 4 > end)
-			return pz_pass(p, PZ_REASON_TOO_SHORT);
+			return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 		p->outer_vid = bpf_ntohs(PZ_U16(l3)) & 0xfff;
 		type_be = PZ_U16(l3 + 2);
 		l3 += 4;
 		p->l3_offset += 4;
 		if (pz_is_vlan(type_be)) {
 			if (l3 + 4 > end)
-				return pz_pass(p, PZ_REASON_TOO_SHORT);
+				return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 			vid = bpf_ntohs(PZ_U16(l3)) & 0xfff;
 			/* a priority tag (VID 0) is no tag, wherever it stands */
 			if (p->outer_vid)
@@ -160,20 +189,20 @@ PZ_INLINE int pz_parse_link(struct pz_ctx *ctx, struct pz_packet *p)
 	else if (type_be == bpf_htons(PZ_ETH_P_MAGIC))
 		p->l3 = PZ_L3_MAGIC;
 	else
-		return pz_pass(p, PZ_REASON_UNKNOWN_L2);
+		return pz_pass_link(p, PZ_REASON_UNKNOWN_L2);
 	return PZ_CONTINUE;
 }
 
 #ifdef PZ_EGRESS
 /* The tag that the kernel keeps beside the frame goes into it, so that the stages and an event see one frame. */
-PZ_INLINE int pz_unpack_tag(struct pz_ctx *ctx, struct pz_packet *p)
+PZ_INLINE int pz_unpack_tag(struct pz_ctx *ctx, struct pz_link *p)
 {
 	__u16 vid = ctx->vlan_tci & 0xfff;
 
 	if (p->l3_offset > ETH_HLEN + 4)
-		return pz_pass(p, PZ_REASON_UNKNOWN_L2);
+		return pz_pass_link(p, PZ_REASON_UNKNOWN_L2);
 	if (bpf_skb_vlan_push(ctx, bpf_htons(ETH_P_8021Q), 0)) /* another one takes its place, until pz_pack_tag() */
-		return pz_pass(p, PZ_REASON_NO_ROOM);
+		return pz_pass_link(p, PZ_REASON_NO_ROOM);
 	p->l3_offset += 4;
 	p->unpacked = 1;
 	if (vid) {
@@ -183,7 +212,7 @@ PZ_INLINE int pz_unpack_tag(struct pz_ctx *ctx, struct pz_packet *p)
 	return PZ_CONTINUE;
 }
 
-PZ_INLINE void pz_pack_tag(struct pz_ctx *ctx, const struct pz_packet *p)
+PZ_INLINE void pz_pack_tag(struct pz_ctx *ctx, const struct pz_link *p)
 {
 	if (p->unpacked)
 		bpf_skb_vlan_pop(ctx);

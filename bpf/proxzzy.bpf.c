@@ -5,6 +5,7 @@
  *
  * Each stage returns an XDP action with the reason in the packet, or PZ_CONTINUE.  Almost every frame on a gateway is
  * nobody's sleeper and ends at the filter; the rest is served by a function of its own, which the verifier reads once.
+ * The usual questions for a sleeper do not get that far: they are answered by a shorter way (usual.h).
  *
  *   frame                                               verdict
  *   ARP request or probe for a sleeper                  answered in place
@@ -28,18 +29,20 @@
 #include "verdict.h"
 #include "wake.h"
 
-/* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `p`. */
-PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_packet *p)
+/* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `link`. */
+PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_link *link)
 {
+	struct pz_packet packet = {}, *p = &packet;
 	int action;
 
-	if (!p)
+	if (!link)
 		return XDP_PASS;
+	pz_take_link(p, link);
 	action = pz_parse_network(ctx, p);
-	if (action != PZ_CONTINUE)
-		return action;
-	pz_parse_icmp(ctx, p);
-	action = pz_hosts(ctx, p);
+	if (action == PZ_CONTINUE) {
+		pz_parse_icmp(ctx, p);
+		action = pz_hosts(ctx, p);
+	}
 	if (action == PZ_CONTINUE && p->l3 != PZ_L3_MAGIC && !p->magic_port)
 		action = pz_answer(ctx, p);
 	if (action == PZ_CONTINUE)
@@ -48,6 +51,7 @@ PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_packet *p)
 		action = pz_steer(p);
 	if ((action == XDP_DROP ? PZ_NON_WAKES : PZ_PASSED_NON_WAKES) >> p->reason & 1)
 		pz_report_non_wake(ctx, p);
+	link->reason = p->reason;
 	return action;
 }
 
@@ -56,36 +60,40 @@ PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_packet *p)
 SEC("tc")
 int proxzzy_egress(struct __sk_buff *ctx)
 {
-	struct pz_packet packet = {};
+	struct pz_link link = {};
 	int action;
 
 	pz_gather_headers(ctx);
-	action = pz_parse_link(ctx, &packet);
+	action = pz_parse_link(ctx, &link);
 	if (action == PZ_CONTINUE)
-		action = pz_filter(ctx, &packet);
+		action = pz_filter(ctx, &link);
 	if (action == PZ_CONTINUE && ctx->vlan_present)
-		action = pz_unpack_tag(ctx, &packet);
+		action = pz_unpack_tag(ctx, &link);
 	if (action == PZ_CONTINUE) {
 		pz_gather_frame(ctx);
-		action = pz_serve(ctx, &packet);
+		action = pz_serve(ctx, &link);
 	}
-	pz_pack_tag(ctx, &packet);
-	return pz_tc_action(ctx, pz_finish(&packet, action));
+	pz_pack_tag(ctx, &link);
+	return pz_tc_action(ctx, pz_finish(link.reason, action));
 }
 
 #else
+#include "usual.h"
+
 SEC("xdp.frags")
 int proxzzy_ingress(struct pz_ctx *ctx)
 {
-	struct pz_packet packet = {};
+	struct pz_link link = {};
 	int action;
 
-	action = pz_parse_link(ctx, &packet);
+	action = pz_parse_link(ctx, &link);
 	if (action == PZ_CONTINUE)
-		action = pz_filter(ctx, &packet);
+		action = pz_answer_usual(ctx, &link);
 	if (action == PZ_CONTINUE)
-		action = pz_serve(ctx, &packet);
-	return pz_finish(&packet, action);
+		action = pz_filter(ctx, &link);
+	if (action == PZ_CONTINUE)
+		action = pz_serve(ctx, &link);
+	return pz_finish(link.reason, action);
 }
 #endif
 

@@ -36,15 +36,19 @@ PZ_INLINE int pz_tc_action(struct pz_ctx *ctx, int action)
 #endif
 
 /* Counts the frame's one reason and ends the program. */
-PZ_INLINE int pz_finish(const struct pz_packet *p, int action)
+PZ_INLINE int pz_finish(__u32 reason, int action)
 {
-	if (dry_run) {
-		explanation.reason = p->reason;
-		explanation.segment = p->segment;
-	} else {
-		pz_count(p->reason);
-	}
+	if (dry_run)
+		explanation.reason = reason;
+	else
+		pz_count(reason);
 	return action;
+}
+
+PZ_INLINE void pz_note_segment(__u32 segment)
+{
+	if (dry_run)
+		explanation.segment = segment;
 }
 
 /* Who the frame has to do with, and which rule matched: of interest to a dry run alone. */
@@ -202,12 +206,19 @@ PZ_INLINE void pz_mark_seen(struct pz_live *live, __u64 now)
 		live->last_seen_ns = now;
 }
 
-PZ_INLINE void pz_mark_released(struct pz_live *live, __u32 generation)
+PZ_INLINE void pz_mark_released(struct pz_live *live, __u32 host, __u32 generation)
 {
-	if (dry_run)
+	__u32 entry = host / 64;
+	struct pz_released *word;
+
+	if (dry_run) {
 		explanation.released = 1;
-	else
-		live->released = generation;
+		return;
+	}
+	live->released = generation;
+	word = bpf_map_lookup_elem(&pz_released_v1, &entry);
+	if (word)
+		__sync_fetch_and_or(&word->bits, 1ULL << (host % 64));
 }
 
 /* Was the record released, maybe on this very frame?  A dry run leaves no mark, so it has to remember. */
@@ -277,31 +288,37 @@ PZ_INLINE int pz_note_asker(struct pz_ctx *ctx, const struct pz_packet *p, const
 	return PZ_ASKED_AGAIN;
 }
 
+/* When an allowance is whole again that was so at `due`; what is further ahead than it can be is from long ago. */
+PZ_INLINE __u32 pz_due(__u32 due, __u32 now, __u32 ahead)
+{
+	return (__s32)(due - now) < 0 || due - now > ahead ? now : due;
+}
+
 /*
- * Takes one event from the host's allowance: `event_burst` at once, then one each `event_interval_us`.  Who asks again
+ * Takes one event from the host's allowance: `event_burst` at once, then one each `event_interval_ms`.  Who asks again
  * has an allowance apart, which a flood from ever new sources cannot use up.  Two CPUs may both take the last one:
  * harmless.
  */
-PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *policy, int asked, __u64 now)
+PZ_INLINE int pz_take_allowance(struct pz_live *live, int asked, __u64 now_ns)
 {
-	__u64 interval = (__u64)policy->event_interval_us * 1000;
-	__u64 burst = policy->event_burst ? policy->event_burst : 1;
-	__u64 due = asked == PZ_ASKED_AGAIN ? live->again_due_ns : live->event_due_ns;
+	__u32 zero = 0, now = now_ns / 1000000, interval, burst, due;
+	struct pz_daemon *daemon = bpf_map_lookup_elem(&pz_daemon_v2, &zero);
 
 	if (!dry_run)
-		live->last_trigger_ns = now;
+		live->last_trigger_ns = now_ns;
+	interval = daemon ? daemon->event_interval_ms : 0;
 	if (!interval)
 		return 1;
 	if (asked < 0)
 		return 0;
-	if (due < now)
-		due = now;
+	burst = daemon->event_burst ? daemon->event_burst : 1;
+	due = pz_due(asked == PZ_ASKED_AGAIN ? live->again_due_ms : live->event_due_ms, now, burst * interval);
 	if (due - now > (burst - 1) * interval)
 		return 0;
 	if (!dry_run && asked == PZ_ASKED_AGAIN)
-		live->again_due_ns = due + interval;
+		live->again_due_ms = due + interval;
 	else if (!dry_run)
-		live->event_due_ns = due + interval;
+		live->event_due_ms = due + interval;
 	return 1;
 }
 
@@ -310,24 +327,27 @@ PZ_INLINE int pz_take_allowance(struct pz_live *live, const struct pz_policy *po
  * claims costs others nothing; a few slots for each host, so that its other addresses are not hidden.  What is not
  * reported counts for nothing: two claims so close together are one, to which there was no time to answer.
  */
-#define PZ_CLAIM_INTERVAL_NS 100000000ULL
+#define PZ_CLAIM_INTERVAL_MS 100
 
 PZ_INLINE int pz_take_claim(struct pz_live *live, const struct pz_report *report)
 {
-	__u32 slot = (report->family == PZ_FAMILY_4 ? pz_hash4(PZ_U32(report->address))
-						    : pz_hash6(PZ_U64(report->address), PZ_U64(report->address + 8))) %
-		     PZ_CONFLICT_SLOTS;
-	__u64 last = live->conflict_ns[slot];
+	__u32 slot = pz_bucket_of(report->family == PZ_FAMILY_4
+					  ? pz_hash4(PZ_U32(report->address))
+					  : pz_hash6(PZ_U64(report->address), PZ_U64(report->address + 8)),
+				  PZ_CONFLICT_SLOTS);
+	__u32 now = report->time_ns / 1000000, last;
 
-	if (last && report->time_ns - last < PZ_CLAIM_INTERVAL_NS)
+	asm volatile("" : "+r"(slot)); /* else clang folds its shift into the one for the address, and its bound is lost */
+	last = live->conflict_ms[slot];
+	if (last && now - last < PZ_CLAIM_INTERVAL_MS)
 		return 0;
 	if (!dry_run)
-		live->conflict_ns[slot] = report->time_ns;
+		live->conflict_ms[slot] = now ? now : 1;
 	return 1;
 }
 
 /* A host's NON_WAKE events: so many at once, then one each second. */
-#define PZ_NON_WAKE_INTERVAL_NS 1000000000ULL
+#define PZ_NON_WAKE_INTERVAL_MS 1000
 #define PZ_NON_WAKE_BURST 8
 
 #define PZ_BIT(reason) (1ULL << PZ_REASON_##reason)
@@ -347,24 +367,22 @@ PZ_STATIC_ASSERT(PZ_REASON_COUNT <= 64, "reasons are bits of PZ_NON_WAKES");
 PZ_INLINE void pz_report_non_wake(struct pz_ctx *ctx, const struct pz_packet *p)
 {
 	__u32 host = p->host;
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
-	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	struct pz_report report = {
 		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_NON_WAKE, .reason = p->reason, .host = host};
-	__u64 due;
+	__u32 now = report.time_ns / 1000000, due;
 
 	if (!policy || !live || (policy->stage != PZ_STAGE_ASLEEP && policy->stage != PZ_STAGE_UNANSWERED))
 		return;
-	due = live->non_wake_due_ns;
-	if (due < report.time_ns)
-		due = report.time_ns;
-	if (due - report.time_ns > (PZ_NON_WAKE_BURST - 1) * PZ_NON_WAKE_INTERVAL_NS)
+	due = pz_due(live->non_wake_due_ms, now, PZ_NON_WAKE_BURST * PZ_NON_WAKE_INTERVAL_MS);
+	if (due - now > (PZ_NON_WAKE_BURST - 1) * PZ_NON_WAKE_INTERVAL_MS)
 		return;
 	if (bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) >
 	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 2)
 		return;
 	if (!dry_run)
-		live->non_wake_due_ns = due + PZ_NON_WAKE_INTERVAL_NS;
+		live->non_wake_due_ms = due + PZ_NON_WAKE_INTERVAL_MS;
 	report.generation = policy->generation;
 	pz_emit(ctx, p, &report);
 }

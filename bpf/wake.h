@@ -10,14 +10,16 @@
 #define PZ_MAGIC_PERIOD 6
 /* A Magic Packet repeats with period 6 for 96 bytes, so one probe of 14 bytes in every 83 cannot miss it. */
 #define PZ_MAGIC_STRIDE 83
+/* So many repeats before a probe reach back to the probe before it. */
+#define PZ_MAGIC_BACK ((PZ_MAGIC_STRIDE + PZ_MAGIC_PERIOD - 1) / PZ_MAGIC_PERIOD + 1)
 #define PZ_MAGIC_PACKETS 4 /* in one frame, for several hosts */
 #define PZ_MAGIC_PROBES ((9216 + PZ_MAGIC_STRIDE - 1) / PZ_MAGIC_STRIDE)
 
 /* Wakes the host: hands the frame to the daemon, which holds it. */
 PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u32 reason, __u16 port)
 {
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
-	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v1, &host);
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	struct pz_report report = {
 		.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_TRIGGER, .reason = reason, .host = host, .port = port};
 	int asked;
@@ -25,7 +27,7 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 	if (!policy || !live)
 		return pz_ignore(p, PZ_REASON_RELEASED);
 	asked = pz_note_asker(ctx, p, &report);
-	if (!pz_take_allowance(live, policy, asked, report.time_ns))
+	if (!pz_take_allowance(live, asked, report.time_ns))
 		return pz_ignore(p, PZ_REASON_TRIGGER_THROTTLED);
 	report.detail = asked == PZ_ASKED_AGAIN ? PZ_ASKED_AGAIN : PZ_ASKED_FIRST;
 	report.generation = policy->generation;
@@ -41,41 +43,32 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 }
 
 /*
- * The offset of the Magic Packet of which `probe` is a byte of the repeats, within [start, end); -1 if there is none.
- * Walks back to where the repetition begins; the sync ends just before the first byte that is not 0xff there, since
- * no host's MAC begins with 0xff.  Global, so that it is verified once.
+ * The offset of the Magic Packet of which the MAC at `at` is a repeat, within [start, end); 0: there is none; -1: there
+ * is none, and the repeats begin here and not before the probe before this one.  The sync is just before the first
+ * repeat.  Global, so that it is verified once.
  */
-PZ_GLOBAL int pz_magic_at(struct pz_ctx *ctx, __u32 probe, __u32 start, __u32 end)
+PZ_GLOBAL int pz_magic_at(struct pz_ctx *ctx, __u32 at, __u64 mac, __u32 start, __u32 end)
 {
-	__u32 at = probe & PZ_MAX_OFFSET;
-	__u8 *byte;
-	void *mac, *repeat;
-	int i;
+	int i, repeats = 1;
+	void *bytes;
 
-	for (i = 0; i < PZ_MAGIC_STRIDE + 2 * PZ_MAGIC_PERIOD && at > start; i++) {
-		byte = pz_at(ctx, (__u64)at - 1, 7);
-		if (!byte || byte[0] != byte[PZ_MAGIC_PERIOD])
+	at &= PZ_MAX_OFFSET;
+	for (; repeats <= PZ_MAGIC_BACK; repeats++) {
+		bytes = at >= start + PZ_MAGIC_PERIOD ? pz_at(ctx, (__u64)at - PZ_MAGIC_PERIOD, PZ_MAGIC_PERIOD) : NULL;
+		if (!bytes || PZ_U32(bytes) != (__u32)mac || PZ_U16(bytes + 4) != (__u16)(mac >> 32))
 			break;
-		at = (at - 1) & PZ_MAX_OFFSET;
+		at = (at - PZ_MAGIC_PERIOD) & PZ_MAX_OFFSET;
 	}
-	for (i = 0; i < PZ_MAGIC_PERIOD; i++) {
-		byte = pz_at(ctx, at, 1);
-		if (!byte || *byte != 0xff)
-			break;
-		at = (at + 1) & PZ_MAX_OFFSET;
-	}
+	if (repeats > PZ_MAGIC_BACK)
+		return 0;
 	if (at < start + 6 || at - 6 + PZ_MAGIC_LEN > end)
 		return -1;
-	mac = pz_at(ctx, (__u64)at - 6, 12);
-	if (!mac || PZ_U32(mac) != 0xffffffff || PZ_U16(mac + 4) != 0xffff)
-		return -1;
-	mac = pz_at(ctx, at, 1);
-	if (!mac || PZ_U8(mac) & 1) /* a run of 0xff is no MAC of a host */
+	bytes = pz_at(ctx, (__u64)at - 6, 6);
+	if (!bytes || PZ_U32(bytes) != 0xffffffff || PZ_U16(bytes + 4) != 0xffff)
 		return -1;
 	for (i = 1; i < 16; i++) {
-		repeat = pz_at(ctx, (__u64)at + i * PZ_MAGIC_PERIOD, 6);
-		mac = pz_at(ctx, at, 6);
-		if (!repeat || !mac || !pz_same_mac(repeat, mac))
+		bytes = pz_at(ctx, (__u64)at + i * PZ_MAGIC_PERIOD, PZ_MAGIC_PERIOD);
+		if (!bytes || PZ_U32(bytes) != (__u32)mac || PZ_U16(bytes + 4) != (__u16)(mac >> 32))
 			return -1;
 	}
 	return (int)at - 6;
@@ -88,47 +81,85 @@ struct pz_magic {
 	__u32 reason; /* trigger-magic, or why it does not count */
 };
 
+PZ_INLINE struct pz_rules *pz_rules_of(const struct pz_policy *policy)
+{
+	__u32 key = policy->rules;
+
+	return bpf_map_lookup_elem(&pz_rules_v1, &key);
+}
+
 PZ_INLINE void pz_judge_magic(struct pz_ctx *ctx, struct pz_packet *p, __u32 at, __u32 end, struct pz_magic *magic)
 {
 	void *mac = pz_at(ctx, (__u64)at + 6, 6);
-	struct pz_owner *owner = mac ? pz_find_owner(p->segment, mac) : NULL;
+	__u32 host = mac ? pz_owner_of(p->segment, mac) : PZ_NOBODY;
 	struct pz_policy *policy;
+	struct pz_rules *rules;
 	struct pz_live *live;
 	void *password;
 
-	if (!owner)
+	if (host == PZ_NOBODY)
 		return;
-	policy = bpf_map_lookup_elem(&pz_policy_v1, &owner->host);
-	live = bpf_map_lookup_elem(&pz_live_v1, &owner->host);
+	policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	if (!policy || !live || policy->stage == PZ_STAGE_NONE || policy->stage == PZ_STAGE_WATCHED)
 		return;
 	if (!p->group && !pz_same_mac(p->destination_mac, p->own_mac) && !pz_same_mac(p->destination_mac, mac))
 		return;
-	pz_note_target(owner->host, policy->generation);
+	pz_note_target(host, policy->generation);
 	magic->found = 1;
-	magic->host = owner->host;
+	magic->host = host;
 	magic->reason = PZ_REASON_TRIGGER_MAGIC;
-	if (policy->stage == PZ_STAGE_UNANSWERED && !pz_is_released(live, owner->host, policy->generation)) {
+	if (policy->stage == PZ_STAGE_UNANSWERED && !pz_is_released(live, host, policy->generation)) {
 		magic->reason = PZ_REASON_UNANSWERED;
 		return;
 	}
-	if (policy->stage != PZ_STAGE_ASLEEP || pz_is_released(live, owner->host, policy->generation)) {
+	if (policy->stage != PZ_STAGE_ASLEEP || pz_is_released(live, host, policy->generation)) {
 		magic->reason = PZ_REASON_MAGIC_REPEATS;
 		return;
 	}
 	if (policy->flags & PZ_POLICY_SECUREON) {
+		rules = pz_rules_of(policy);
 		password = pz_at(ctx, (__u64)at + PZ_MAGIC_LEN, PZ_SECUREON_LEN);
-		if (!password || at + PZ_MAGIC_LEN + PZ_SECUREON_LEN > end || !pz_same_mac(password, policy->secureon))
+		if (!rules || !password || at + PZ_MAGIC_LEN + PZ_SECUREON_LEN > end ||
+		    !pz_same_mac(password, rules->secureon))
 			magic->reason = PZ_REASON_MAGIC_PASSWORD;
 	}
 }
 
-/* The offset of the first Magic Packet for anybody in [start, end), or -1. */
+/*
+ * What has the period of a Magic Packet at `probe` says six MACs, by where one begins; most are nobody's, so that nothing
+ * else has to be looked at.  The offset of the Magic Packet; 0: there is none; -1: there is none, and what has a MAC that
+ * may be in our care begins here.  Global, so that it is verified once.
+ */
+PZ_GLOBAL int pz_magic_around(struct pz_ctx *ctx, __u32 probe, __u64 mac, __u32 start, __u32 end)
+{
+	int turn, at, result = 0;
+
+	mac &= 0xffffffffffff;
+	for (turn = 0; turn < PZ_MAGIC_PERIOD; turn++) {
+		if (!(mac & 1) && pz_may_have(&pz_bits_mac_v1, buckets_mac, pz_hash_mac(mac))) {
+			at = pz_magic_at(ctx, probe + turn, mac, start, end);
+			if (at > 0)
+				return at;
+			result = at < 0 ? -1 : result;
+		}
+		mac = mac >> 8 | (mac & 0xff) << 40;
+		asm volatile("" : "+r"(turn)); /* else clang counts probe + turn, of which no bound is known */
+	}
+	return result;
+}
+
+/*
+ * The offset of the first Magic Packet in [start, end) for a MAC that may be in our care, or -1.  After so many that have
+ * such a MAC but are none the search is given up: nobody sends that but to keep us busy.
+ */
+#define PZ_MAGIC_FALSE 4
 PZ_GLOBAL int pz_find_magic(struct pz_ctx *ctx, __u32 start, __u32 end)
 {
-	__u32 probe = start + 88;
+	/* 0; for the verifier any number that leaves the search going, so that all turns of the loop look the same to it */
+	__u32 false_ones = start >> 30, probe = start + 88;
 	void *bytes;
-	int at, i;
+	int i, at;
 
 	for (i = 0; i < PZ_MAGIC_PROBES; i++) {
 		if (probe + 14 > end)
@@ -137,9 +168,12 @@ PZ_GLOBAL int pz_find_magic(struct pz_ctx *ctx, __u32 start, __u32 end)
 		if (!bytes)
 			break;
 		if (PZ_U64(bytes) == PZ_U64(bytes + PZ_MAGIC_PERIOD)) {
-			at = pz_magic_at(ctx, probe, start, end);
-			if (at >= 0)
+			at = pz_magic_around(ctx, probe, PZ_U64(bytes), start, end);
+			if (at > 0)
 				return at;
+			false_ones -= at;
+			if (false_ones >= PZ_MAGIC_FALSE)
+				break;
 		}
 		probe += PZ_MAGIC_STRIDE;
 	}
@@ -150,14 +184,15 @@ PZ_GLOBAL int pz_find_magic(struct pz_ctx *ctx, __u32 start, __u32 end)
 PZ_INLINE int pz_wakes_for(const struct pz_packet *p, __u8 protocol, __u16 port)
 {
 	__u32 host = p->host; /* on the stack: 6.1 takes no key from a global function's argument */
-	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v1, &host);
+	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
+	struct pz_rules *rules = policy ? pz_rules_of(policy) : NULL;
 	const struct pz_rule *rule;
 	int i;
 
-	if (!policy)
+	if (!rules)
 		return 0;
-	for (i = 0; i < PZ_MAX_RULES && i < policy->rule_count; i++) {
-		rule = &policy->rules[i];
+	for (i = 0; i < PZ_MAX_RULES && i < rules->count; i++) {
+		rule = &rules->rules[i];
 		if (rule->action == PZ_RULE_WAKE && rule->protocol == protocol && (!rule->port || rule->port == port)) {
 			pz_note_rule(rule);
 			return 1;

@@ -265,7 +265,7 @@ TEST_F(ExplainTest, WithoutADaemonOrASegment) {
 
 TEST_F(ExplainTest, AnAllowanceIsLookedAtAndNotTaken) {
     Host host;
-    host.event_interval_us = 60'000'000;
+    host.event_interval_ms = 60'000;
     host.event_burst = 2;
     sleeper(host);
     const auto syn = (Ether{} / Ip4{} / Tcp{}).bytes();
@@ -372,7 +372,7 @@ TEST_F(ExplainTest, TheVerifierRemovesTheOtherHalf) {
     EXPECT_TRUE(real.contains(map_id(maps.pz_counters_v1)));
     EXPECT_FALSE(real.contains(map_id(maps.bss))) << "frames on the wire pay for the dry run";
     const auto dry = maps_named(dry_->program());
-    EXPECT_TRUE(dry.contains(map_id(maps.pz_policy_v1))) << "the maps are not shared";
+    EXPECT_TRUE(dry.contains(map_id(maps.pz_policy_v2))) << "the maps are not shared";
     EXPECT_FALSE(dry.contains(map_id(maps.pz_counters_v1))) << "the dry run counts";
 }
 

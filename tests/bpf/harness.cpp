@@ -28,6 +28,14 @@ constexpr std::array<std::string_view, PZ_REASON_COUNT> reason_names = {
 #undef PZ_TEST_NAME
 };
 
+constexpr std::uint32_t max_hosts = 1024;
+constexpr std::uint32_t buckets = 1024;
+
+std::uint16_t index_flags(const Host& host) {
+    const bool answered = host.stage == PZ_STAGE_ASLEEP || host.stage == PZ_STAGE_WAKING;
+    return static_cast<std::uint16_t>(host.index_flags | (answered ? 0 : PZ_INDEX_UNANSWERED));
+}
+
 std::uint64_t little_endian(ByteView bytes) {
     std::uint64_t value = 0;
     for (auto i = bytes.size(); i-- > 0;)
@@ -184,7 +192,12 @@ std::string Outcome::to_string() const {
     return out;
 }
 
-DataPath::DataPath(Sizes sizes) : sizes_(sizes) {
+template <class Rodata>
+void DataPath::configure(Rodata& rodata) {
+    rodata.buckets4 = rodata.buckets6 = rodata.buckets_mac = buckets;
+}
+
+DataPath::DataPath() {
     libbpf_set_print([](libbpf_print_level level, const char* format, va_list arguments) {
         return level == LIBBPF_WARN && std::getenv("PROXZZY_BPF_LOG") != nullptr ? vfprintf(stderr, format, arguments)
                                                                                  : 0;
@@ -194,14 +207,15 @@ DataPath::DataPath(Sizes sizes) : sizes_(sizes) {
         error_ = fmt::format("the BPF object cannot be opened: {}", strerror(errno));
         return;
     }
-    skeleton_->rodata->filter_mask = sizes.filter_bits - 1;
+    configure(*skeleton_->rodata);
     auto& maps = skeleton_->maps;
-    for (auto* host_array : {maps.pz_policy_v1, maps.pz_live_v1})
-        bpf_map__set_max_entries(host_array, sizes.max_hosts);
-    for (auto* hash : {maps.pz_index4_v1, maps.pz_index6_v1, maps.pz_by_mac_v1})
-        bpf_map__set_max_entries(hash, sizes.max_addresses);
-    for (auto* bits : {maps.pz_addr_bits_v1, maps.pz_mac_bits_v1})
-        bpf_map__set_max_entries(bits, sizes.filter_bits / 64);
+    for (auto* host_array : {maps.pz_policy_v2, maps.pz_rules_v1, maps.pz_live_v2})
+        bpf_map__set_max_entries(host_array, max_hosts);
+    bpf_map__set_max_entries(maps.pz_released_v1, max_hosts / 64);
+    for (auto* table : {maps.pz_index4_v2, maps.pz_index6_v2, maps.pz_by_mac_v2})
+        bpf_map__set_max_entries(table, buckets);
+    for (auto* filter : {maps.pz_bits4_v1, maps.pz_bits6_v1, maps.pz_bits_mac_v1})
+        bpf_map__set_max_entries(filter, buckets / PZ_FILTER_WORDS);
     if (const auto result = proxzzy_bpf__load(skeleton_); result != 0) {
         denied_ = result == -EPERM;
         error_ = fmt::format("the BPF program cannot be loaded: {} (PROXZZY_BPF_LOG=1 shows the verifier's log)",
@@ -212,6 +226,17 @@ DataPath::DataPath(Sizes sizes) : sizes_(sizes) {
     overheard_ring_ = ring_buffer__new(map("pz_overheard_v1"), collect, &overheard_, nullptr);
     if (triggers_ring_ == nullptr || overheard_ring_ == nullptr)
         error_ = "a ring buffer cannot be mapped";
+    const int btf = bpf_object__btf_fd(skeleton_->obj);
+    auto index4 = fastpath::SlotTable<fastpath::Slots4>::open(
+        {maps.pz_index4_v2, maps.pz_bits4_v1, maps.pz_more4_v1, maps.first_more4, btf}, false);
+    auto index6 = fastpath::SlotTable<fastpath::Slots6>::open(
+        {maps.pz_index6_v2, maps.pz_bits6_v1, maps.pz_more6_v1, maps.first_more6, btf}, false);
+    auto by_mac = fastpath::SlotTable<fastpath::SlotsMac>::open(
+        {maps.pz_by_mac_v2, maps.pz_bits_mac_v1, maps.pz_more_mac_v1, maps.first_more_mac, btf}, false);
+    if (index4 && index6 && by_mac)
+        tables_.emplace(*std::move(index4), *std::move(index6), *std::move(by_mac));
+    else
+        error_ = "a table cannot be mapped";
 }
 
 DataPath::~DataPath() {
@@ -235,7 +260,7 @@ void DataPath::turn_to_egress() {
         return;
     egress_ = proxzzy_egress_bpf__open();
     ASSERT_NE(egress_, nullptr) << strerror(errno);
-    egress_->rodata->filter_mask = sizes_.filter_bits - 1;
+    configure(*egress_->rodata);
     bpf_map* shared = nullptr;
     bpf_object__for_each_map(shared, egress_->obj) {
         if (std::string_view(bpf_map__name(shared)).starts_with("pz_")) {
@@ -267,16 +292,19 @@ void DataPath::clear_askers() {
 
 void DataPath::reset() {
     clear_hash("pz_segments_v1", sizeof(pz_segment_key));
-    clear_hash("pz_index4_v1", sizeof(pz_index4_key));
-    clear_hash("pz_index6_v1", sizeof(pz_index6_key));
-    clear_hash("pz_by_mac_v1", sizeof(pz_mac_key));
-    const pz_filter_word zero{};
-    for (const auto& [fd, word] : words_set_)
-        bpf_map_update_elem(fd, &word, &zero, BPF_ANY);
-    words_set_.clear();
+    const auto clear = [](auto& table, std::vector<fastpath::Place>& places) {
+        for (const auto place : std::exchange(places, {}))
+            table.erase(place);
+    };
+    clear(tables_->index4, in4_);
+    clear(tables_->index6, in6_);
+    clear(tables_->by_mac, in_macs_);
+    const pz_filter_words zero{};
+    for (const auto& [fd, entry] : std::exchange(filters_set_, {}))
+        bpf_map_update_elem(fd, &entry, &zero, BPF_ANY);
     for (const auto& [id, host] : hosts_) {
         const pz_policy policy{};
-        bpf_map_update_elem(map("pz_policy_v1"), &id, &policy, BPF_ANY);
+        bpf_map_update_elem(map("pz_policy_v2"), &id, &policy, BPF_ANY);
         put_live(id, {});
     }
     hosts_.clear();
@@ -293,27 +321,32 @@ void DataPath::put_segment(std::uint16_t outer, std::uint16_t inner, std::uint32
     pz_segment value{.segment = segment, .mac = {}, .pad = {}};
     std::ranges::copy(mac.bytes, value.mac);
     ASSERT_EQ(bpf_map_update_elem(map("pz_segments_v1"), &key, &value, BPF_ANY), 0) << strerror(errno);
+    if (outer != 0)
+        return;
+    pz_port port{.ifindex = test_ifindex, .segment = segment, .mac = {}, .pad = {}};
+    std::ranges::copy(mac.bytes, port.mac);
+    const std::uint32_t at = test_ifindex % PZ_PORTS;
+    ASSERT_EQ(bpf_map_update_elem(map("pz_ports_v1"), &at, &port, BPF_ANY), 0) << strerror(errno);
 }
 
-void DataPath::set_filter_bit(int fd, std::uint32_t hash) {
-    const auto bit = hash & (sizes_.filter_bits - 1);
-    const std::uint32_t word = bit >> 6;
-    pz_filter_word value{};
-    ASSERT_EQ(bpf_map_lookup_elem(fd, &word, &value), 0) << strerror(errno);
-    value.bits |= std::uint64_t{1} << (bit & 63);
-    ASSERT_EQ(bpf_map_update_elem(fd, &word, &value, BPF_ANY), 0) << strerror(errno);
-    words_set_.emplace_back(fd, word);
+void DataPath::set_filter_bits(const char* filter, std::uint64_t hash) {
+    const auto bucket = pz_bucket_of(hash, buckets);
+    const std::uint32_t entry = bucket / PZ_FILTER_WORDS;
+    pz_filter_words words{};
+    ASSERT_EQ(bpf_map_lookup_elem(map(filter), &entry, &words), 0) << strerror(errno);
+    words.bits[bucket % PZ_FILTER_WORDS] |= pz_filter_bits(hash);
+    ASSERT_EQ(bpf_map_update_elem(map(filter), &entry, &words, BPF_ANY), 0) << strerror(errno);
+    filters_set_.emplace_back(map(filter), entry);
 }
 void DataPath::set_bit(const Ip4Address& address) {
-    set_filter_bit(map("pz_addr_bits_v1"), pz_hash4(static_cast<std::uint32_t>(little_endian(address.bytes))));
+    set_filter_bits("pz_bits4_v1", pz_hash4(static_cast<std::uint32_t>(little_endian(address.bytes))));
 }
 void DataPath::set_bit(const Ip6Address& address) {
     const ByteView bytes = address.bytes;
-    set_filter_bit(map("pz_addr_bits_v1"),
-                   pz_hash6(little_endian(bytes.subspan(0, 8)), little_endian(bytes.subspan(8, 8))));
+    set_filter_bits("pz_bits6_v1", pz_hash6(little_endian(bytes.subspan(0, 8)), little_endian(bytes.subspan(8, 8))));
 }
 void DataPath::set_bit(const Mac& mac) {
-    set_filter_bit(map("pz_mac_bits_v1"), pz_hash_mac(little_endian(mac.bytes)));
+    set_filter_bits("pz_bits_mac_v1", pz_hash_mac(little_endian(mac.bytes)));
 }
 
 void DataPath::put_policy(const Host& host) {
@@ -321,29 +354,48 @@ void DataPath::put_policy(const Host& host) {
     policy.generation = host.generation;
     policy.stage = host.stage;
     policy.echo = host.echo;
-    policy.event_interval_us = host.event_interval_us;
-    policy.event_burst = host.event_burst;
     policy.flags = host.flags;
+    policy.rules = host.id + 1;
+    pz_rules rules{};
     if (host.secureon) {
         policy.flags = PZ_POLICY_SECUREON;
-        std::ranges::copy(*host.secureon, policy.secureon);
+        std::ranges::copy(*host.secureon, rules.secureon);
     }
     ASSERT_LE(host.rules.size(), std::size_t{PZ_MAX_RULES});
-    policy.rule_count = static_cast<std::uint8_t>(host.rules.size());
-    std::ranges::copy(host.rules, policy.rules);
-    ASSERT_EQ(bpf_map_update_elem(map("pz_policy_v1"), &host.id, &policy, BPF_ANY), 0) << strerror(errno);
+    rules.count = static_cast<std::uint8_t>(host.rules.size());
+    std::ranges::copy(host.rules, rules.rules);
+    ASSERT_EQ(bpf_map_update_elem(map("pz_rules_v1"), &policy.rules, &rules, BPF_ANY), 0) << strerror(errno);
+    ASSERT_EQ(bpf_map_update_elem(map("pz_policy_v2"), &host.id, &policy, BPF_ANY), 0) << strerror(errno);
     hosts_[host.id] = host;
+    const auto flag = [&](auto& table, const std::vector<fastpath::Place>& places) {
+        for (const auto place : places) {
+            auto [key, value] = table.at(place);
+            if (value.host != host.id)
+                continue;
+            value.flags = index_flags(host);
+            ASSERT_TRUE(table.put(key, value));
+        }
+    };
+    flag(tables_->index4, in4_);
+    flag(tables_->index6, in6_);
+    const std::uint32_t zero = 0;
+    pz_daemon daemon{};
+    ASSERT_EQ(bpf_map_lookup_elem(map("pz_daemon_v2"), &zero, &daemon), 0) << strerror(errno);
+    daemon.event_interval_ms = host.event_interval_ms;
+    daemon.event_burst = host.event_burst;
+    ASSERT_EQ(bpf_map_update_elem(map("pz_daemon_v2"), &zero, &daemon, BPF_ANY), 0) << strerror(errno);
 }
 
 void DataPath::put_policy_keeping_rules(const Host& host) {
-    pz_policy before{};
-    ASSERT_EQ(bpf_map_lookup_elem(map("pz_policy_v1"), &host.id, &before), 0) << strerror(errno);
+    const std::uint32_t key = host.id + 1;
+    pz_rules before{};
+    ASSERT_EQ(bpf_map_lookup_elem(map("pz_rules_v1"), &key, &before), 0) << strerror(errno);
     put_policy(host);
-    pz_policy after{};
-    ASSERT_EQ(bpf_map_lookup_elem(map("pz_policy_v1"), &host.id, &after), 0) << strerror(errno);
-    for (std::size_t i = after.rule_count; i < PZ_MAX_RULES; i++)
+    pz_rules after{};
+    ASSERT_EQ(bpf_map_lookup_elem(map("pz_rules_v1"), &key, &after), 0) << strerror(errno);
+    for (std::size_t i = after.count; i < PZ_MAX_RULES; i++)
         after.rules[i] = before.rules[i];
-    ASSERT_EQ(bpf_map_update_elem(map("pz_policy_v1"), &host.id, &after, BPF_ANY), 0) << strerror(errno);
+    ASSERT_EQ(bpf_map_update_elem(map("pz_rules_v1"), &key, &after, BPF_ANY), 0) << strerror(errno);
 }
 
 std::size_t DataPath::overheard_ring_size() const {
@@ -361,51 +413,56 @@ std::size_t DataPath::trigger_ring_size() const {
 
 void DataPath::put(const Host& host) {
     put_policy(host);
-    pz_index index{};
+    pz_index index{.mac = {}, .flags = index_flags(host), .host = host.id};
     std::ranges::copy(host.answer_mac.bytes, index.mac);
-    index.flags = host.index_flags;
-    index.host = host.id;
-    index.generation = host.generation;
+    const auto note = [](std::vector<fastpath::Place>& places, const Result<fastpath::Place>& place) {
+        ASSERT_TRUE(place) << place.error().message;
+        if (std::ranges::find(places, *place) == places.end())
+            places.push_back(*place);
+    };
     for (const auto& address : host.ip4) {
         pz_index4_key key{.segment = host.segment, .address = {}};
         std::ranges::copy(address.bytes, key.address);
-        ASSERT_EQ(bpf_map_update_elem(map("pz_index4_v1"), &key, &index, BPF_ANY), 0) << strerror(errno);
-        set_bit(address);
+        note(in4_, tables_->index4.put(key, index));
     }
     for (const auto& address : host.ip6) {
         pz_index6_key key{.segment = host.segment, .address = {}};
         std::ranges::copy(address.bytes, key.address);
-        ASSERT_EQ(bpf_map_update_elem(map("pz_index6_v1"), &key, &index, BPF_ANY), 0) << strerror(errno);
-        set_bit(address);
+        note(in6_, tables_->index6.put(key, index));
     }
     for (const auto& mac : host.macs) {
         pz_mac_key key{.segment = host.segment, .mac = {}, .pad = {}};
         std::ranges::copy(mac.bytes, key.mac);
-        const pz_owner owner{.host = host.id};
-        ASSERT_EQ(bpf_map_update_elem(map("pz_by_mac_v1"), &key, &owner, BPF_ANY), 0) << strerror(errno);
-        set_bit(mac);
+        note(in_macs_, tables_->by_mac.put(key, {.host = host.id}));
     }
 }
 
 void DataPath::put_daemon(std::uint64_t age_ns, std::uint64_t answer_without_daemon_ns) {
+    const std::uint32_t key = 0;
     pz_daemon daemon{};
+    ASSERT_EQ(bpf_map_lookup_elem(map("pz_daemon_v2"), &key, &daemon), 0) << strerror(errno); // keeps the allowance
     daemon.abi_version = PZ_ABI_VERSION;
     daemon.pid = 1;
     daemon.heartbeat_ns = monotonic_ns() - age_ns;
     daemon.answer_without_daemon_ns = answer_without_daemon_ns;
     constexpr std::array<std::uint16_t, 3> ports = {7, 9, 40000};
     std::ranges::copy(ports, daemon.magic_ports);
-    const std::uint32_t key = 0;
-    ASSERT_EQ(bpf_map_update_elem(map("pz_daemon_v1"), &key, &daemon, BPF_ANY), 0) << strerror(errno);
+    ASSERT_EQ(bpf_map_update_elem(map("pz_daemon_v2"), &key, &daemon, BPF_ANY), 0) << strerror(errno);
 }
 
 pz_live DataPath::live(std::uint32_t host) const {
     pz_live value{};
-    EXPECT_EQ(bpf_map_lookup_elem(map("pz_live_v1"), &host, &value), 0) << strerror(errno);
+    EXPECT_EQ(bpf_map_lookup_elem(map("pz_live_v2"), &host, &value), 0) << strerror(errno);
     return value;
 }
 void DataPath::put_live(std::uint32_t host, const pz_live& live) {
-    ASSERT_EQ(bpf_map_update_elem(map("pz_live_v1"), &host, &live, BPF_ANY), 0) << strerror(errno);
+    ASSERT_EQ(bpf_map_update_elem(map("pz_live_v2"), &host, &live, BPF_ANY), 0) << strerror(errno);
+    const std::uint32_t entry = host / 64;
+    pz_released word{};
+    ASSERT_EQ(bpf_map_lookup_elem(map("pz_released_v1"), &entry, &word), 0) << strerror(errno);
+    const auto bit = std::uint64_t{1} << (host % 64);
+    word.bits = live.released != 0 ? word.bits | bit : word.bits & ~bit;
+    ASSERT_EQ(bpf_map_update_elem(map("pz_released_v1"), &entry, &word, BPF_ANY), 0) << strerror(errno);
 }
 
 void DataPath::put_released(std::uint32_t host, std::uint32_t generation) {

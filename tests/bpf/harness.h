@@ -22,6 +22,7 @@
 #include <proxzzy/abi/maps.h>
 #include <proxzzy/abi/reasons.h>
 
+#include "fastpath/slot_table.h"
 #include "packet.h"
 
 struct proxzzy_bpf;
@@ -43,14 +44,14 @@ struct Host {
     std::uint32_t segment = segment_lan;
     std::vector<Mac> macs = {host_mac};
     Mac answer_mac = host_mac;
-    std::uint8_t index_flags = 0; // pz_index_flag
+    std::uint16_t index_flags = 0; // PZ_INDEX_IDENTITY_PROXY or 0
     std::vector<Ip4Address> ip4 = {host_ip4};
     std::vector<Ip6Address> ip6 = {host_ip6(), host_link_local(), host_temporary_ip6()};
     std::uint8_t stage = PZ_STAGE_ASLEEP;
     std::uint8_t echo = PZ_ECHO_ANSWER;
     std::uint8_t flags = 0; // pz_policy_flag, but SECUREON
     std::optional<std::array<std::uint8_t, 6>> secureon = std::nullopt;
-    std::uint32_t event_interval_us = 0;
+    std::uint32_t event_interval_ms = 0; // is the same for all hosts
     std::uint32_t event_burst = 0;
     std::vector<pz_rule> rules = {{.port = 22, .protocol = proto_tcp, .action = PZ_RULE_WAKE},
                                   {.port = 5060, .protocol = proto_udp, .action = PZ_RULE_WAKE}};
@@ -120,14 +121,7 @@ struct Unavailable {
 
 class DataPath {
 public:
-    struct Sizes {
-        std::uint32_t max_hosts = 1024;
-        std::uint32_t max_addresses = 4096;
-        std::uint32_t filter_bits = 1U << 16; // a power of two
-    };
-
-    DataPath() : DataPath(Sizes{}) {}
-    explicit DataPath(Sizes sizes); // see error()
+    DataPath(); // see error()
     ~DataPath();
     DataPath(const DataPath&) = delete;
     DataPath& operator=(const DataPath&) = delete;
@@ -180,12 +174,24 @@ public:
     Outcome check(ByteView frame, const Expected& expected, const std::string& what = {},
                   std::source_location where = std::source_location::current());
 
+    struct Tables {
+        fastpath::SlotTable<fastpath::Slots4> index4;
+        fastpath::SlotTable<fastpath::Slots6> index6;
+        fastpath::SlotTable<fastpath::SlotsMac> by_mac;
+    };
+    [[nodiscard]] Tables& tables() { return *tables_; }
+
 private:
-    void set_filter_bit(int fd, std::uint32_t hash);
+    template <class Rodata>
+    static void configure(Rodata& rodata);
+    void set_filter_bits(const char* filter, std::uint64_t hash);
     [[nodiscard]] int map(const char* name) const;
     void clear_hash(const char* name, std::size_t key_size);
 
-    Sizes sizes_;
+    std::optional<Tables> tables_;
+    std::vector<fastpath::Place> in4_; // what was put there
+    std::vector<fastpath::Place> in6_;
+    std::vector<fastpath::Place> in_macs_;
     proxzzy_bpf* skeleton_ = nullptr;
     proxzzy_egress_bpf* egress_ = nullptr; // loaded when it is first wanted
     bool egress_turn_ = false;
@@ -195,7 +201,7 @@ private:
     ring_buffer* overheard_ring_ = nullptr;
     std::vector<Event> triggers_;
     std::vector<Event> overheard_;
-    std::vector<std::pair<int, std::uint32_t>> words_set_;
+    std::vector<std::pair<int, std::uint32_t>> filters_set_;
     std::map<std::uint32_t, Host> hosts_; // as last put
     std::string error_;
     bool denied_ = false;

@@ -675,9 +675,9 @@ TEST_F(OwnerTest, AFloodOfClaimsIsReportedOnceInAWhile) {
     EXPECT_LE(events, 2 + (monotonic_ns() - begin) / interval);
 
     auto live = kernel().live(Host{}.id);
-    EXPECT_EQ(std::ranges::count(live.conflict_ns, 0U), PZ_CONFLICT_SLOTS - 1);
-    for (auto& last : live.conflict_ns)
-        last = monotonic_ns() - 2 * interval;
+    EXPECT_EQ(std::ranges::count(live.conflict_ms, 0U), PZ_CONFLICT_SLOTS - 1);
+    for (auto& last : live.conflict_ms)
+        last = static_cast<std::uint32_t>((monotonic_ns() - 2 * interval) / 1'000'000);
     kernel().put_live(Host{}.id, live);
     EXPECT_EQ(kernel().run(packet.bytes()).overheard.size(), 1U);
 }
@@ -693,7 +693,7 @@ TEST_F(OwnerTest, R24_AClaimOfOneAddressDoesNotHideThatOfAnother) {
         std::uint64_t low = 0;
         std::memcpy(&high, address.bytes.data(), 8);
         std::memcpy(&low, address.bytes.data() + 8, 8);
-        return pz_hash6(high, low) % PZ_CONFLICT_SLOTS;
+        return pz_bucket_of(pz_hash6(high, low), PZ_CONFLICT_SLOTS);
     };
     Host host;
     host.ip6 = {host_ip6()};

@@ -15,11 +15,13 @@ SEC("xdp.frags")
 int parse_probe(struct xdp_md *ctx)
 {
 	struct pz_packet packet = {};
+	struct pz_link link = {};
 	struct parse_result *result;
 	__u32 zero = 0;
 	int action;
 
-	action = pz_parse_link(ctx, &packet);
+	action = pz_parse_link(ctx, &link);
+	pz_take_link(&packet, &link);
 	if (action == PZ_CONTINUE)
 		action = pz_parse_network(ctx, &packet);
 	result = bpf_map_lookup_elem(&results, &zero);

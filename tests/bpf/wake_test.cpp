@@ -261,7 +261,7 @@ TEST_F(WakeTest, ShortPacketInAPaddedFrameIsHeldWithItsPadding) {
 
 TEST_F(WakeTest, AllowanceIsABurstAndThenOneEventEachInterval) {
     Host host;
-    host.event_interval_us = 1'000'000;
+    host.event_interval_ms = 1'000;
     host.event_burst = 3;
     sleeper(host);
     const auto attempt = Ether{} / Ip4{} / Tcp{};
@@ -279,7 +279,7 @@ TEST_F(WakeTest, AllowanceIsABurstAndThenOneEventEachInterval) {
 
 TEST_F(WakeTest, WhoAsksAgainHasAnAllowanceApart) {
     Host host;
-    host.event_interval_us = 10'000'000;
+    host.event_interval_ms = 10'000;
     host.event_burst = 2;
     sleeper(host);
     auto first = tcp4(), again = tcp4();
@@ -300,7 +300,7 @@ TEST_F(WakeTest, WhoAsksAgainHasAnAllowanceApart) {
 
 TEST_F(WakeTest, WhoAsksAgainAndAgainLeavesRoomForOthers) {
     Host host;
-    host.event_interval_us = 1000;
+    host.event_interval_ms = 1;
     host.event_burst = 1000;
     sleeper(host);
     const auto attempt = Ether{} / Ip4{} / Tcp{};
@@ -317,7 +317,7 @@ TEST_F(WakeTest, WhoAsksAgainAndAgainLeavesRoomForOthers) {
 
 TEST_F(WakeTest, AllowanceOfOne) {
     Host host;
-    host.event_interval_us = 1'000'000;
+    host.event_interval_ms = 1'000;
     host.event_burst = 1;
     sleeper(host);
     check(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
@@ -327,7 +327,7 @@ TEST_F(WakeTest, AllowanceOfOne) {
 
 TEST_F(WakeTest, AllowanceIsEachHostsOwn) {
     Host host;
-    host.event_interval_us = 10'000'000;
+    host.event_interval_ms = 10'000;
     host.event_burst = 1;
     sleeper(host);
     auto other = host;

@@ -14,8 +14,9 @@ import control
 from case import test
 from frames import ETH_MAGIC, TCP_ACK, TCP_SYN, mac_bytes
 from lan import Connection, wait_until
-from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, ipv6_addresses, run
+from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, ipv6_addresses
 from proxy import program, sanitized
+from tables import entries
 from test_daemon import assert_nothing_left, traces
 
 FIRST_PORT = 20000  # of the client, below those that its kernel gives away; a port of its own for each connection
@@ -231,9 +232,9 @@ def R30_R32_a_thousand_sleeps_and_wakes_lose_nothing(lan):
 
     status = proxy.ctl("status")
     assert status["hosts_asleep"] == status["held_packets"] == status["held_bytes"] == 0, status
-    for table in ("pz_index4_v1", "pz_index6_v1", "pz_by_mac_v1"):
-        left = json.loads(run(["bpftool", "-j", "map", "dump", "pinned", f"{proxy.pins}/maps/{table}"]).stdout)
-        assert not left, f"{table} has {len(left)} entries, and every host is awake"
+    for table in ("pz_index4_v2", "pz_index6_v2", "pz_by_mac_v2"):
+        left = entries(proxy.pins, table)
+        assert not left, f"{table} has {left} entries, and every host is awake"
     proxy.stop()
     operator.follower.wait(10)
     assert_nothing_left(lan, before)

@@ -20,7 +20,7 @@ def everything(proxy):
         if path.name in ("pz_triggers_v1", "pz_overheard_v1"):
             continue  # rings have no dump; tests/bpf looks at their positions
         state[path.name] = json.loads(run(["bpftool", "-j", "map", "dump", "pinned", path]).stdout)
-    for entry in state["pz_daemon_v1"]:
+    for entry in state["pz_daemon_v2"]:
         entry["formatted"]["value"].pop("heartbeat_ns")
         entry.pop("value")
     shown = proxy.ctl("host", "show", "sleeper")

@@ -159,7 +159,7 @@ def a_daemon_that_fails_half_way_watches_over_nobody(lan):
     proxy.add(lan.host, "sleeper", "--interface", "lan0")
     proxy.put_to_sleep(lan.host)
     proxy.stop(signal.SIGKILL)
-    maps = proxy.pins / "maps" / "pz_daemon_v1"
+    maps = proxy.pins / "maps" / "pz_daemon_v2"
 
     def heartbeat():
         return json.loads(run(["bpftool", "-j", "map", "dump", "pinned", maps]).stdout)[0]["formatted"]["value"]["heartbeat_ns"]

@@ -22,10 +22,6 @@ namespace pz {
 namespace {
 
 constexpr Duration heartbeat_interval = std::chrono::seconds(1);
-/// A host's events: this many at once, then one in each interval, so that a flood at one host leaves the ring to
-/// others.
-constexpr std::uint32_t event_interval_us = 10'000;
-constexpr std::uint32_t event_burst = 64;
 /// So many notices of the trigger thread wait for the loop before those that only tell are left out.
 constexpr int max_notices = 1024;
 
@@ -1129,16 +1125,14 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     pz_policy& policy = entry.policy;
     policy.generation = host.generation;
     policy.echo = static_cast<std::uint8_t>(host.config.echo);
-    policy.event_interval_us = event_interval_us;
-    policy.event_burst = event_burst;
     if (host.config.magic.secureon) {
         policy.flags |= PZ_POLICY_SECUREON;
-        std::ranges::copy(*host.config.magic.secureon, policy.secureon);
+        std::ranges::copy(*host.config.magic.secureon, entry.rules.secureon);
     }
     if (host.config.learn)
         policy.flags |= PZ_POLICY_LEARN;
     for (const auto& rule : wake_rules(host.config))
-        policy.rules[policy.rule_count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
+        entry.rules.rules[entry.rules.count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
     return entry;
 }
 

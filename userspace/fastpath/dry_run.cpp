@@ -55,10 +55,15 @@ Result<std::unique_ptr<DryRun>> DryRun::open(const proxzzy_bpf& running) {
     std::unique_ptr<DryRun> self(new DryRun(proxzzy_bpf__open(), proxzzy_egress_bpf__open()));
     if (self->ingress_ == nullptr || self->egress_ == nullptr)
         return fail_errno("cannot open the kernel programs", errno);
-    self->ingress_->rodata->filter_mask = running.rodata->filter_mask;
-    self->ingress_->rodata->dry_run = 1;
-    self->egress_->rodata->filter_mask = running.rodata->filter_mask;
-    self->egress_->rodata->dry_run = 1;
+    const auto configure = [&](auto& rodata) {
+        rodata.buckets4 = running.rodata->buckets4;
+        rodata.buckets6 = running.rodata->buckets6;
+        rodata.buckets_mac = running.rodata->buckets_mac;
+        rodata.plain_hash = running.rodata->plain_hash;
+        rodata.dry_run = 1;
+    };
+    configure(*self->ingress_->rodata);
+    configure(*self->egress_->rodata);
     PZ_TRY(share_maps(*running.obj, *self->ingress_->obj));
     PZ_TRY(share_maps(*running.obj, *self->egress_->obj));
     for (const int error : {proxzzy_bpf__load(self->ingress_), proxzzy_egress_bpf__load(self->egress_)})

@@ -50,9 +50,8 @@ int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) 
     return 0;
 }
 
-/// At most one bit in eight is set when the tables are full, so that few frames of others pass the filter.
-std::uint32_t filter_bits(std::uint32_t keys) {
-    return std::clamp(std::bit_ceil(keys) * 8U, 1U << 16, 1U << 28);
+std::uint32_t buckets_for(std::uint32_t keys) {
+    return (keys + PZ_SLOTS - 1) / PZ_SLOTS;
 }
 
 pz_index4_key key4(std::uint32_t segment, const IpAddress& address) {
@@ -102,7 +101,7 @@ void Fastpath::SkeletonDeleter::operator()(proxzzy_egress_bpf* skeleton) const {
 
 Fastpath::Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon)
     : pins_(std::move(pins)), skeleton_(std::move(loaded.skeleton)), egress_(std::move(loaded.egress)),
-      address_bits_(std::move(loaded.addresses)), mac_bits_(std::move(loaded.macs)), daemon_(daemon),
+      tables_(std::move(loaded.tables)), rules_(skeleton_->maps.pz_rules_v1), daemon_(daemon),
       before_(std::move(loaded.before)) {}
 
 Fastpath::~Fastpath() = default;
@@ -118,26 +117,35 @@ Fd open_same(const PinDirectory& pins, const bpf_map* map) {
     std::uint32_t size = sizeof(info);
     if (!pinned || bpf_obj_get_info_by_fd(pinned.get(), &info, &size) != 0 || info.type != bpf_map__type(map) ||
         info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map) ||
-        info.max_entries != bpf_map__max_entries(map))
+        info.max_entries != bpf_map__max_entries(map) || info.map_flags != bpf_map__map_flags(map))
         return {};
     return pinned;
 }
 
+/// The pinned array of that name, or the one that an earlier version had instead.
+PinnedArray open_any_version(const PinDirectory& pins, const bpf_map* map) {
+    std::string name = bpf_map__name(map); // pz_..._v2
+    PinnedArray array;
+    for (; !array && name.back() != '0'; name.back()--)
+        array = PinnedArray::open(pins.map_path(name));
+    return array;
+}
+
 /// What a daemon that is gone left in the pinned maps.  If theirs are like ours, the programs of `skeleton` use its
-/// pz_live_v1 and its rings.
+/// pz_live_v2 and its rings.
 Fastpath::Before Fastpath::take_over(const PinDirectory& pins, proxzzy_bpf& skeleton) {
     const auto& maps = skeleton.maps;
-    const auto pinned = [&](const bpf_map* map) { return PinnedArray::open(pins.map_path(bpf_map__name(map))); };
+    const auto pinned = [&](const bpf_map* map) { return open_any_version(pins, map); };
     if (pins.links().empty())
         return {};
-    const auto daemon = pinned(maps.pz_daemon_v1).at<pz_daemon>(0);
+    const auto daemon = pinned(maps.pz_daemon_v2).at<pz_daemon>(0);
     Before before{.heartbeat = instant_from_ns(daemon.heartbeat_ns),
-                  .policy = pinned(maps.pz_policy_v1),
-                  .live = pinned(maps.pz_live_v1)};
+                  .policy = pinned(maps.pz_policy_v2),
+                  .live = pinned(maps.pz_live_v2)};
     if (to_ns(std::chrono::steady_clock::now()) - daemon.heartbeat_ns >= daemon.answer_without_daemon_ns ||
         !before.policy || !before.live)
         return {};
-    const std::array shared{maps.pz_live_v1, maps.pz_triggers_v1, maps.pz_overheard_v1};
+    const std::array shared{maps.pz_live_v2, maps.pz_released_v1, maps.pz_triggers_v1, maps.pz_overheard_v1};
     std::array<Fd, shared.size()> same;
     std::ranges::transform(shared, same.begin(), [&](const bpf_map* map) { return open_same(pins, map); });
     if (daemon.abi_version != PZ_ABI_VERSION || !std::ranges::all_of(same, [](const Fd& fd) { return bool{fd}; }))
@@ -153,21 +161,34 @@ Result<Fastpath::Loaded> Fastpath::load(const PinDirectory& pins, const Options&
     Skeleton skeleton(proxzzy_bpf__open());
     if (!skeleton)
         return fail_errno("cannot open the kernel programs", errno);
-    // one size for both bitmaps, since one mask serves both
-    const std::uint32_t bits = filter_bits(std::max(options.max_addresses4 + options.max_addresses6, options.max_macs));
-    skeleton->rodata->filter_mask = bits - 1;
     auto& maps = skeleton->maps;
-    bpf_map__set_max_entries(maps.pz_index4_v1, options.max_addresses4);
-    bpf_map__set_max_entries(maps.pz_index6_v1, options.max_addresses6);
-    bpf_map__set_max_entries(maps.pz_by_mac_v1, options.max_macs);
-    bpf_map__set_max_entries(maps.pz_policy_v1, options.max_hosts);
-    bpf_map__set_max_entries(maps.pz_live_v1, options.max_hosts);
-    bpf_map__set_max_entries(maps.pz_addr_bits_v1, bits / 64);
-    bpf_map__set_max_entries(maps.pz_mac_bits_v1, bits / 64);
+    const std::uint32_t buckets4 = buckets_for(options.max_addresses4);
+    const std::uint32_t buckets6 = buckets_for(options.max_addresses6);
+    const std::uint32_t buckets_mac = buckets_for(options.max_macs);
+    const auto filter_entries = [](std::uint32_t buckets) {
+        return (buckets + PZ_FILTER_WORDS - 1) / PZ_FILTER_WORDS;
+    };
+    bpf_map__set_max_entries(maps.pz_index4_v2, buckets4);
+    bpf_map__set_max_entries(maps.pz_index6_v2, buckets6);
+    bpf_map__set_max_entries(maps.pz_by_mac_v2, buckets_mac);
+    bpf_map__set_max_entries(maps.pz_bits4_v1, filter_entries(buckets4));
+    bpf_map__set_max_entries(maps.pz_bits6_v1, filter_entries(buckets6));
+    bpf_map__set_max_entries(maps.pz_bits_mac_v1, filter_entries(buckets_mac));
+    bpf_map__set_max_entries(maps.pz_policy_v2, options.max_hosts);
+    bpf_map__set_max_entries(maps.pz_rules_v1, options.max_hosts);
+    bpf_map__set_max_entries(maps.pz_live_v2, options.max_hosts);
+    bpf_map__set_max_entries(maps.pz_released_v1, (options.max_hosts + 63) / 64);
+    const auto tell_sizes = [&](auto& rodata) {
+        rodata.buckets4 = buckets4;
+        rodata.buckets6 = buckets6;
+        rodata.buckets_mac = buckets_mac;
+        rodata.plain_hash = options.plain_hash ? 1 : 0;
+    };
+    tell_sizes(*skeleton->rodata);
     EgressSkeleton egress(proxzzy_egress_bpf__open());
     if (!egress)
         return fail_errno("cannot open the kernel programs", errno);
-    egress->rodata->filter_mask = bits - 1;
+    tell_sizes(*egress->rodata);
     Before before = take_over(pins, *skeleton);
     int error = proxzzy_bpf__load(skeleton.get());
     if (error == 0) {
@@ -184,16 +205,34 @@ Result<Fastpath::Loaded> Fastpath::load(const PinDirectory& pins, const Options&
                           -error);
     }
 
+    Tables tables = PZ_TRY(open_tables(*skeleton, options));
     for (std::uint32_t host = 0; host < std::min(before.live.size(), options.max_hosts); host++) {
         const auto old = before.live.at<pz_live>(host);
-        pz_live live{};
-        live.released = old.released;
-        live.last_seen_ns = old.last_seen_ns;
-        PZ_TRY(update(maps.pz_live_v1, &host, &live, "what the owners said"));
+        tables.live[host] = {};
+        tables.live[host].released = old.released;
+        tables.live[host].last_seen_ns = old.last_seen_ns;
     }
-    FilterBitmap addresses = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_addr_bits_v1), bits));
-    FilterBitmap macs = PZ_TRY(FilterBitmap::open(bpf_map__fd(maps.pz_mac_bits_v1), bits));
-    return Loaded{std::move(skeleton), std::move(egress), std::move(addresses), std::move(macs), std::move(before)};
+    return Loaded{std::move(skeleton), std::move(egress), std::move(tables), std::move(before)};
+}
+
+Result<Fastpath::Tables> Fastpath::open_tables(proxzzy_bpf& skeleton, const Options& options) {
+    const auto& maps = skeleton.maps;
+    const int btf = bpf_object__btf_fd(skeleton.obj);
+    return Tables{
+        .index4 = PZ_TRY(SlotTable<Slots4>::open(
+            {maps.pz_index4_v2, maps.pz_bits4_v1, maps.pz_more4_v1, maps.first_more4, btf},
+            options.plain_hash)),
+        .index6 = PZ_TRY(SlotTable<Slots6>::open(
+            {maps.pz_index6_v2, maps.pz_bits6_v1, maps.pz_more6_v1, maps.first_more6, btf},
+            options.plain_hash)),
+        .by_mac = PZ_TRY(SlotTable<SlotsMac>::open(
+            {maps.pz_by_mac_v2, maps.pz_bits_mac_v1, maps.pz_more_mac_v1, maps.first_more_mac, btf},
+            options.plain_hash)),
+        .policy = PZ_TRY(MappedArray<pz_policy>::open(maps.pz_policy_v2)),
+        .live = PZ_TRY(MappedArray<pz_live>::open(maps.pz_live_v2)),
+        .released = PZ_TRY(MappedArray<pz_released>::open(maps.pz_released_v1)),
+        .ports = PZ_TRY(MappedArray<pz_port>::open(maps.pz_ports_v1)),
+    };
 }
 
 Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
@@ -211,6 +250,8 @@ Result<std::unique_ptr<Fastpath>> Fastpath::open(const Options& options) {
     daemon.answer_without_daemon_ns = static_cast<std::uint64_t>(options.answer_without_daemon.count());
     std::copy_n(options.magic_ports.begin(), std::min<std::size_t>(options.magic_ports.size(), PZ_MAX_MAGIC_PORTS),
                 daemon.magic_ports);
+    daemon.event_interval_ms = static_cast<std::uint32_t>(options.event_interval.count());
+    daemon.event_burst = options.event_burst;
     return std::unique_ptr<Fastpath>(new Fastpath(std::move(pins), *std::move(loaded), daemon));
 }
 
@@ -268,60 +309,100 @@ void Fastpath::detach_all() {
 }
 
 Result<> Fastpath::set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac) {
+    if (segment > PZ_MAX_SEGMENT)
+        return fail(Errc::limit, "the kernel table of segments is full");
     pz_segment value{.segment = segment, .mac = {}, .pad = {}};
     std::ranges::copy(interface_mac.bytes, value.mac);
-    return update(skeleton_->maps.pz_segments_v1, &key, &value, "segments");
+    PZ_TRY(update(skeleton_->maps.pz_segments_v1, &key, &value, "segments"));
+    pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
+    if (key.outer_vid != 0 || (port.ifindex != 0 && port.ifindex != key.ifindex))
+        return {};
+    pz_port next{.ifindex = key.ifindex, .segment = segment, .mac = {}, .pad = {}};
+    std::ranges::copy(interface_mac.bytes, next.mac);
+    const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(next);
+    word_at(&port, 8).store(words[1]);
+    word_at(&port).store(words[0]);
+    return {};
 }
 
 void Fastpath::remove_segment(const pz_segment_key& key) {
+    pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
+    if (key.outer_vid == 0 && port.ifindex == key.ifindex)
+        word_at(&port).store(0);
     bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v1), &key);
 }
 
-Result<> Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
-    return update(skeleton_->maps.pz_policy_v1, &host, &policy, "policies");
+void Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
+    const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(policy);
+    word_at(&tables_.policy[host], 8).store(words[1]);
+    word_at(&tables_.policy[host]).store(words[0]);
+}
+
+/// Clears the host's bit unless this very generation is released.  A program that marks it so meanwhile writes the
+/// generation first and sets the bit then: either it is seen here, or the bit is set after it was cleared.
+void Fastpath::note_released(std::uint32_t host, std::uint32_t generation) {
+    const std::uint64_t bit = 1ULL << (host % 64);
+    const auto word = word_at(&tables_.released[host / 64]);
+    word.fetch_and(~bit);
+    if (std::atomic_ref(tables_.live[host].released).load() == generation)
+        word.fetch_or(bit);
+}
+
+Result<Fastpath::Reference> Fastpath::put(const HostEntry& entry, const IpAddress& address, const pz_index& value) {
+    if (address.is_v4())
+        return Reference(In::table4, PZ_TRY(tables_.index4.put(key4(entry.segment, address), value)));
+    return Reference(In::table6, PZ_TRY(tables_.index6.put(key6(entry.segment, address), value)));
+}
+
+/// Unless it has gone to another host meanwhile.
+void Fastpath::erase(std::uint32_t host, Reference reference) {
+    const auto erase_from = [&](auto& table) {
+        if (table.at(reference.place).value.host == host)
+            table.erase(reference.place);
+    };
+    switch (reference.in) {
+    case In::table4:
+        return erase_from(tables_.index4);
+    case In::table6:
+        return erase_from(tables_.index6);
+    case In::macs:
+        return erase_from(tables_.by_mac);
+    }
 }
 
 Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_addresses) {
-    forget(entry.host);
+    if (programmed_.size() <= entry.host)
+        programmed_.resize(entry.host + 1);
+    Programmed before = std::exchange(programmed_[entry.host], {});
     Programmed& programmed = programmed_[entry.host];
-    programmed.segment = entry.segment;
-    programmed.policy = entry.policy;
-    programmed.policy.stage = static_cast<std::uint8_t>(stage);
+    const std::uint32_t rules_before = tables_.policy[entry.host].rules;
     const auto write = [&]() -> Result<> {
         // policy first, filter bits last: a frame finds either nothing or everything
-        PZ_TRY(write_policy(entry.host, programmed.policy));
-        for (const auto& mac : entry.macs) {
-            const pz_mac_key key = mac_key(entry.segment, mac);
-            const pz_owner value{.host = entry.host};
-            PZ_TRY(update(skeleton_->maps.pz_by_mac_v1, &key, &value, "MACs"));
-            mac_bits_.add(filter_hash(mac));
-            programmed.macs.push_back(mac);
-        }
+        pz_policy policy = entry.policy;
+        policy.stage = static_cast<std::uint8_t>(stage);
+        policy.rules = PZ_TRY(rules_.take(entry.rules));
+        note_released(entry.host, policy.generation);
+        write_policy(entry.host, policy);
+        rules_.release(rules_before);
+        for (const auto& mac : entry.macs)
+            programmed.emplace_back(
+                In::macs, PZ_TRY(tables_.by_mac.put(mac_key(entry.segment, mac), pz_owner{.host = entry.host})));
         if (!with_addresses)
             return {};
-        pz_index value{};
+        pz_index value{.mac = {}, .flags = entry.index_flags, .host = entry.host};
         std::ranges::copy(entry.answer_mac.bytes, value.mac);
-        value.flags = entry.index_flags;
-        value.host = entry.host;
-        value.generation = entry.policy.generation;
-        for (const auto& address : entry.addresses) {
-            if (address.is_v4()) {
-                const pz_index4_key key = key4(entry.segment, address);
-                PZ_TRY(update(skeleton_->maps.pz_index4_v1, &key, &value, "IPv4 addresses"));
-            } else {
-                const pz_index6_key key = key6(entry.segment, address);
-                PZ_TRY(update(skeleton_->maps.pz_index6_v1, &key, &value, "IPv6 addresses"));
-            }
-            address_bits_.add(filter_hash(address));
-            programmed.addresses.push_back(address);
-        }
+        for (const auto& address : entry.addresses)
+            programmed.push_back(PZ_TRY(put(entry, address, value)));
         return {};
     };
-    if (auto written = write(); !written) {
+    auto written = write();
+    // what was there and is not wanted any more goes last, so that what stays is never away
+    for (const Reference reference : before)
+        if (std::ranges::find(programmed, reference) == programmed.end())
+            erase(entry.host, reference);
+    if (!written)
         forget(entry.host);
-        return written;
-    }
-    return {};
+    return written;
 }
 
 Result<> Fastpath::watch(const HostEntry& entry, pz_stage stage) {
@@ -333,59 +414,62 @@ Result<> Fastpath::serve(const HostEntry& entry) {
 }
 
 Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {
-    const auto found = programmed_.find(host);
-    if (found == programmed_.end())
+    if (host >= programmed_.size() || programmed_[host].empty())
         return {}; // forgotten in between
-    found->second.policy.stage = static_cast<std::uint8_t>(stage);
-    return write_policy(host, found->second.policy);
-}
-
-void Fastpath::remove_address(std::uint32_t segment, const IpAddress& address) {
-    address_bits_.remove(filter_hash(address));
-    if (address.is_v4()) {
-        const pz_index4_key key = key4(segment, address);
-        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_index4_v1), &key);
-    } else {
-        const pz_index6_key key = key6(segment, address);
-        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_index6_v1), &key);
+    pz_policy policy = tables_.policy[host];
+    const auto was = std::exchange(policy.stage, static_cast<std::uint8_t>(stage));
+    write_policy(host, policy);
+    if ((was == PZ_STAGE_UNANSWERED) == (stage == PZ_STAGE_UNANSWERED))
+        return {};
+    const auto flag = [&](auto& table, Place place) -> Result<> {
+        auto [key, value] = table.at(place);
+        if (value.host != host)
+            return {};
+        value.flags ^= PZ_INDEX_UNANSWERED;
+        PZ_TRY(table.put(key, value));
+        return {};
+    };
+    for (const auto [place, in] : programmed_[host]) {
+        if (in == In::table4)
+            PZ_TRY(flag(tables_.index4, place));
+        if (in == In::table6)
+            PZ_TRY(flag(tables_.index6, place));
     }
+    return {};
 }
 
 void Fastpath::stop_answering(std::uint32_t host, const std::optional<IpAddress>& address) {
-    const auto found = programmed_.find(host);
-    if (found == programmed_.end())
+    if (host >= programmed_.size())
         return;
-    auto& programmed = found->second;
-    std::erase_if(programmed.addresses, [&](const IpAddress& held) {
-        if (address && held != *address)
+    const auto is_address = [&](Reference reference) {
+        if (reference.in == In::table4 && (!address || address->is_v4()))
+            return !address || std::ranges::equal(tables_.index4.at(reference.place).key.address,
+                                                  std::span(address->bytes).first<4>());
+        if (reference.in == In::table6 && (!address || !address->is_v4()))
+            return !address || std::ranges::equal(tables_.index6.at(reference.place).key.address, address->bytes);
+        return false;
+    };
+    auto& programmed = programmed_[host];
+    const auto [first, last] = std::ranges::remove_if(programmed, [&](Reference reference) {
+        if (!is_address(reference))
             return false;
-        remove_address(programmed.segment, held);
+        erase(host, reference);
         return true;
     });
+    programmed.erase(first, last);
 }
 
 void Fastpath::forget(std::uint32_t host) {
-    const auto found = programmed_.find(host);
-    if (found == programmed_.end())
+    if (host >= programmed_.size())
         return;
-    stop_answering(host, std::nullopt);
-    for (const auto& mac : found->second.macs) {
-        mac_bits_.remove(filter_hash(mac));
-        const pz_mac_key key = mac_key(found->second.segment, mac);
-        pz_owner owner{};
-        const int owners = bpf_map__fd(skeleton_->maps.pz_by_mac_v1);
-        if (bpf_map_lookup_elem(owners, &key, &owner) == 0 && owner.host == host) // else it has gone to another host
-            bpf_map_delete_elem(owners, &key);
-    }
-    const pz_policy none{};
-    if (auto cleared = write_policy(host, none); !cleared)
-        spdlog::warn("{}", cleared.error().message);
-    programmed_.erase(found);
+    for (const Reference reference : std::exchange(programmed_[host], {}))
+        erase(host, reference);
+    rules_.release(tables_.policy[host].rules);
+    write_policy(host, {});
 }
 
 pz_live Fastpath::live(std::uint32_t host) const {
-    pz_live live{};
-    bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.pz_live_v1), &host, &live);
+    pz_live live = tables_.live[host];
     if (before_.live) { // what the programs before saw until they were replaced
         const auto before = before_.live.at<pz_live>(host);
         live.released = std::max(live.released, before.released);
@@ -413,7 +497,7 @@ std::uint32_t Fastpath::last_generation() const {
 Result<> Fastpath::heartbeat(Instant now) {
     const std::uint32_t zero = 0;
     daemon_.heartbeat_ns = to_ns(now);
-    return update(skeleton_->maps.pz_daemon_v1, &zero, &daemon_, "the daemon's heartbeat");
+    return update(skeleton_->maps.pz_daemon_v2, &zero, &daemon_, "the daemon's heartbeat");
 }
 
 std::vector<ReasonCount> Fastpath::counters() const {

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include <proxzzy/abi/maps.h>
 #include <proxzzy/abi/reasons.h>
@@ -17,8 +18,10 @@
 #include "base/result.h"
 #include "fastpath/attach.h"
 #include "fastpath/dry_run.h"
-#include "fastpath/filter.h"
+#include "fastpath/mapped_array.h"
 #include "fastpath/pinned_array.h"
+#include "fastpath/rule_sets.h"
+#include "fastpath/slot_table.h"
 #include "net/address.h"
 
 struct proxzzy_bpf;
@@ -34,6 +37,9 @@ struct Options {
     std::uint32_t max_macs = 131'072;
     Duration answer_without_daemon = std::chrono::minutes(10);
     std::vector<std::uint16_t> magic_ports; // at most PZ_MAX_MAGIC_PORTS
+    std::chrono::milliseconds event_interval{10}; // a host earns one event each ...
+    std::uint32_t event_burst = 64;               // ... and may save up this many
+    bool plain_hash = false; // to measure what the bucket tables are worth: everything is in hash tables
 };
 
 /// What the kernel is told of one host.
@@ -43,8 +49,9 @@ struct HostEntry {
     std::vector<MacAddress> macs;
     std::vector<IpAddress> addresses;
     MacAddress answer_mac;
-    std::uint8_t index_flags = 0; // enum pz_index_flag
-    pz_policy policy{};           // generation and rules; the stage is set by watch() and serve()
+    std::uint16_t index_flags = 0; // PZ_INDEX_IDENTITY_PROXY or 0
+    pz_policy policy{};            // generation, echo and flags; the rest is set by watch() and serve()
+    pz_rules rules{};
 };
 
 struct ReasonCount {
@@ -125,13 +132,16 @@ private:
     using Skeleton = std::unique_ptr<proxzzy_bpf, SkeletonDeleter>;
     using EgressSkeleton = std::unique_ptr<proxzzy_egress_bpf, SkeletonDeleter>;
 
-    /// What is in the maps for one host, so that it can be taken out again.
-    struct Programmed {
-        std::uint32_t segment = PZ_NO_SEGMENT;
-        std::vector<MacAddress> macs;
-        std::vector<IpAddress> addresses;
-        pz_policy policy{};
+    /// Where in the tables something of a host is.
+    enum class In : std::uint8_t { table4, table6, macs };
+    struct Reference {
+        Reference(In table, Place at) : place(at & ((1U << place_bits) - 1)), in(table) {}
+        Place place : place_bits;
+        In in : 2;
+        bool operator==(const Reference&) const = default;
     };
+    /// What is in the tables for one host, so that it can be taken out again; empty: nothing.
+    using Programmed = boost::container::small_vector<Reference, 4>;
 
     /// What a daemon that is gone left and that is still in force.
     struct Before {
@@ -140,11 +150,22 @@ private:
         PinnedArray live; // if our programs do not use it too
     };
 
+    /// What is written as memory.
+    struct Tables {
+        SlotTable<Slots4> index4;
+        SlotTable<Slots6> index6;
+        SlotTable<SlotsMac> by_mac;
+        MappedArray<pz_policy> policy;
+        MappedArray<pz_live> live;
+        MappedArray<pz_released> released;
+        MappedArray<pz_port> ports;
+    };
+    static Result<Tables> open_tables(proxzzy_bpf& skeleton, const Options& options);
+
     struct Loaded {
         Skeleton skeleton;
         EgressSkeleton egress;
-        FilterBitmap addresses;
-        FilterBitmap macs;
+        Tables tables;
         Before before;
     };
     static Before take_over(const PinDirectory& pins, proxzzy_bpf& skeleton);
@@ -152,20 +173,23 @@ private:
 
     Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon);
     Result<> program(const HostEntry& entry, pz_stage stage, bool with_addresses);
-    Result<> write_policy(std::uint32_t host, const pz_policy& policy);
-    void remove_address(std::uint32_t segment, const IpAddress& address);
+    void write_policy(std::uint32_t host, const pz_policy& policy);
+    Result<Reference> put(const HostEntry& entry, const IpAddress& address, const pz_index& value);
+    void erase(std::uint32_t host, Reference reference);
+    void set_unanswered(std::uint32_t host, bool unanswered);
+    void note_released(std::uint32_t host, std::uint32_t generation);
 
     PinDirectory pins_;
     Skeleton skeleton_;
     EgressSkeleton egress_;
     std::set<std::string> attached_; // interfaces with the program
     std::vector<int> egress_devices_; // with the filter
-    FilterBitmap address_bits_;
-    FilterBitmap mac_bits_;
+    Tables tables_;
+    RuleSets rules_;
     pz_daemon daemon_;
     Before before_;
     std::unique_ptr<DryRun> dry_run_; // made by the first explain()
-    std::map<std::uint32_t, Programmed> programmed_;
+    std::vector<Programmed> programmed_; // by host id
 };
 
 } // namespace pz::fastpath

@@ -10,7 +10,7 @@
  * over from it without a gap, so these keep their places in all versions: generation and stage of pz_policy; released,
  * last_seen_ns and last_trigger_ns of pz_live; the first four fields of pz_daemon.
  */
-#define PZ_ABI_VERSION 2
+#define PZ_ABI_VERSION 3
 
 #define PZ_MAX_VLAN_TAGS 2
 #define PZ_MAX_RULES 32
@@ -19,6 +19,7 @@
 
 /* Segment 0 is never given out, so that an empty value is recognised. */
 #define PZ_NO_SEGMENT 0
+#define PZ_MAX_SEGMENT 4095
 
 /* pz_segments_v1: one L2 broadcast domain seen through {interface, VLAN tags}.  A VID of 0 (priority tag) is no tag. */
 struct pz_segment_key {
@@ -32,7 +33,38 @@ struct pz_segment {
 	__u8 pad[2];
 };
 
-/* pz_index4_v1, pz_index6_v1: an address that the kernel answers for. */
+/* pz_ports_v1: the untagged segment of an interface once more, at its index modulo PZ_PORTS, unless another one is there. */
+#define PZ_PORTS 4096
+struct pz_port {
+	__u32 ifindex; /* 0 = none */
+	__u32 segment;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+/*
+ * The tables of addresses and MACs.  A key has one bucket, by its hash; a bucket has four slots in one cache line, or in
+ * two neighbouring ones.  What finds no slot is in a hash table beside it (pz_more4_v1, ...), and the bucket's word in
+ * the filter says so.  An entry never moves, so a reader finds it from the moment when it is put there until it is
+ * taken away.
+ *
+ * The last eight bytes of a slot are its head: 0 is a free slot.  The daemon writes the rest while the head is 0, then
+ * the head; it changes words of a slot in use one at a time.  A reader takes the head, the rest, and the head again:
+ * the same head means that what is between belongs to it.  `turn` is another one for each use of a slot.
+ */
+#define PZ_SLOTS 4
+
+/* An address that the kernel answers for: what is found, and the value in pz_more4_v1 and pz_more6_v1. */
+enum pz_index_flag {
+	PZ_INDEX_IDENTITY_PROXY = 1, /* `mac` is the gateway's own; solicited NAs carry O=0 (RFC 4861 section 7.2.4) */
+	PZ_INDEX_UNANSWERED = 2,     /* the host's stage is neither ASLEEP nor WAKING */
+	PZ_INDEX_TURN = 12,          /* of a pz_slot4: two bits */
+};
+struct pz_index {
+	__u8 mac[6]; /* goes into the answer */
+	__u16 flags; /* enum pz_index_flag */
+	__u32 host;  /* index into pz_policy_v2 and pz_live_v2 */
+};
 struct pz_index4_key {
 	__u32 segment;
 	__u8 address[4]; /* network order, as on the wire */
@@ -41,25 +73,64 @@ struct pz_index6_key {
 	__u32 segment;
 	__u8 address[16];
 };
-enum pz_index_flag {
-	PZ_INDEX_IDENTITY_PROXY = 1, /* `mac` is the gateway's own; solicited NAs carry O=0 (RFC 4861 section 7.2.4) */
+
+/* pz_index4_v2 */
+struct pz_slot4 {
+	__u8 address[4];
+	__u32 host;
+	__u8 mac[6];
+	__u16 segment : 12;
+	__u16 flags : 4;
 };
-struct pz_index {
-	__u8 mac[6]; /* goes into the answer */
-	__u8 flags;  /* enum pz_index_flag */
-	__u8 pad;
-	__u32 host; /* index into pz_policy_v1 and pz_live_v1 */
-	__u32 generation;
+struct pz_bucket4 {
+	struct pz_slot4 slots[PZ_SLOTS];
 };
 
-/* pz_by_mac_v1: who owns a source MAC. */
+/* pz_index6_v2 */
+struct pz_slot6 {
+	__u8 address[16];
+	__u32 host;
+	__u16 segment;
+	__u16 flags;
+	__u8 mac[6];
+	__u16 turn; /* never 0 in use */
+};
+struct pz_bucket6 {
+	struct pz_slot6 slots[PZ_SLOTS];
+};
+
+/* pz_by_mac_v2: who owns a source MAC. */
 struct pz_mac_key {
 	__u32 segment;
 	__u8 mac[6];
 	__u8 pad[2];
 };
-struct pz_owner {
+struct pz_owner { /* in pz_more_mac_v1 */
 	__u32 host;
+};
+struct pz_slot_mac {
+	__u8 mac[6];
+	__u16 segment;
+	__u32 host;
+	__u32 turn; /* never 0 in use */
+};
+struct pz_bucket_mac {
+	struct pz_slot_mac slots[PZ_SLOTS];
+};
+
+/*
+ * pz_bits4_v1, pz_bits6_v1, pz_bits_mac_v1: a word for each bucket, sixteen to an entry.  Every key in the bucket,
+ * and every one that found no slot there, has its bits set; PZ_FILTER_MORE: there are such.
+ */
+#define PZ_FILTER_WORDS 16
+#define PZ_FILTER_MORE (1U << 31)
+struct pz_filter_words {
+	__u32 bits[PZ_FILTER_WORDS];
+};
+
+/* pz_released_v1: a bit for each host, 64 to an entry; not set: pz_live.released is not its generation. */
+struct pz_released {
+	__u64 bits;
 };
 
 /* What the kernel does with the frames of the record's owner and with triggers. */
@@ -89,33 +160,38 @@ enum pz_policy_flag {
 	PZ_POLICY_LEARN = 2, /* while WATCHED: the addresses that the host uses are reported */
 };
 
-/* pz_policy_v1: array by host id, written by the daemon only. */
+/* pz_policy_v2: array by host id, written by the daemon only. */
 struct pz_policy {
 	__u32 generation;
-	__u8 stage;              /* enum pz_stage */
-	__u8 echo;               /* enum pz_echo_mode */
-	__u8 flags;              /* enum pz_policy_flag */
-	__u8 rule_count;         /* at most PZ_MAX_RULES */
-	__u32 event_interval_us; /* a host earns one event each interval ... */
-	__u32 event_burst;       /* ... and may save up this many */
-	__u8 secureon[PZ_SECUREON_LEN];
-	__u8 pad[2];
+	__u8 stage; /* enum pz_stage */
+	__u8 echo;  /* enum pz_echo_mode */
+	__u8 flags; /* enum pz_policy_flag */
+	__u8 pad;
+	__u32 rules; /* key of pz_rules_v1 */
+	__u32 pad2;
+};
+
+/* pz_rules_v1: what wakes a host.  Many hosts have the same rules. */
+struct pz_rules {
+	__u8 secureon[PZ_SECUREON_LEN]; /* if PZ_POLICY_SECUREON */
+	__u8 pad;
+	__u8 count; /* at most PZ_MAX_RULES */
 	struct pz_rule rules[PZ_MAX_RULES];
 };
 
 /* Addresses of one host whose conflicts are told apart by their hash. */
-#define PZ_CONFLICT_SLOTS 4
+#define PZ_CONFLICT_SLOTS 3
 
-/* pz_live_v1: array by host id, written by the kernel only.  Times are CLOCK_MONOTONIC. */
+/* pz_live_v2: array by host id, written by the kernel only.  Times are CLOCK_MONOTONIC; of milliseconds the low 32 bits. */
 struct pz_live {
 	__u32 released;        /* the generation that showed a sign of life; answer only if the record's differs */
 	__u32 lost;            /* triggers that found the ring full */
 	__u64 last_seen_ns;    /* the owner's last frame */
 	__u64 last_trigger_ns; /* the last trigger, reported or not */
-	__u64 event_due_ns;    /* when the host's event allowance is whole again */
-	__u64 again_due_ns;    /* the same for sources that ask again */
-	__u64 non_wake_due_ns; /* when its allowance of NON_WAKE events is whole again */
-	__u64 conflict_ns[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last claim that was reported */
+	__u32 event_due_ms;    /* when the host's event allowance is whole again */
+	__u32 again_due_ms;    /* the same for sources that ask again */
+	__u32 non_wake_due_ms; /* when its allowance of NON_WAKE events is whole again */
+	__u32 conflict_ms[PZ_CONFLICT_SLOTS]; /* by hash of the address: the last claim that was reported; 0 = none */
 };
 
 /* pz_askers_v1: which trigger came lately, by hash of host, source, ports and sequence number; the last one of a slot. */
@@ -126,12 +202,7 @@ struct pz_asker {
 	__u32 due_ms;   /* when its own allowance is whole again */
 };
 
-/* pz_addr_bits_v1, pz_mac_bits_v1: one bit per hash value, 64 to an entry. */
-struct pz_filter_word {
-	__u64 bits;
-};
-
-/* pz_daemon_v1: one entry. */
+/* pz_daemon_v2: one entry. */
 struct pz_daemon {
 	__u32 abi_version;
 	__u32 pid;
@@ -139,6 +210,8 @@ struct pz_daemon {
 	__u64 answer_without_daemon_ns;
 	__u16 magic_ports
 		[PZ_MAX_MAGIC_PORTS]; /* host order; broadcast UDP ports searched for Magic Packets; 0 = unused */
+	__u32 event_interval_ms;      /* a host earns one event each interval; 0 = as many as there are ... */
+	__u32 event_burst;            /* ... and may save up this many */
 };
 
 /* pz_counters_v1: per-CPU array by enum pz_reason. */
@@ -147,26 +220,37 @@ struct pz_counter {
 };
 
 /*
- * The hash of the filter bitmaps: the same on both sides.  Words are the address bytes as loaded little-endian, so the
- * bytes in which neighbours differ are the high ones, and a product carries only upwards: fold before and after.
+ * The hash of the tables and their filters: the same on both sides.  Words are the address bytes as loaded
+ * little-endian; neighbours differ in the last bytes, which a product spreads best from the low end.  No segment is in
+ * it, so that the filter can be asked before the segment is known.
  */
-static inline __u32 pz_hash64(__u64 value)
+static inline __u64 pz_hash64(__u64 value)
 {
-	value ^= value >> 32;
-	value *= 0x9e3779b97f4a7c15ULL;
-	return (__u32)(value >> 32) ^ (__u32)(value >> 48);
+	value *= 0x94d049bb133111ebULL;
+	return value ^ value >> 32;
 }
-static inline __u32 pz_hash4(__u32 address)
+static inline __u64 pz_hash4(__u32 address)
 {
-	return pz_hash64(address);
+	return pz_hash64(__builtin_bswap32(address));
 }
-static inline __u32 pz_hash6(__u64 high, __u64 low)
+static inline __u64 pz_hash6(__u64 high, __u64 low)
 {
-	return pz_hash64((high * 0xc2b2ae3d27d4eb4fULL) ^ (high >> 29) ^ low);
+	low = __builtin_bswap64(low) ^ high * 0xc2b2ae3d27d4eb4fULL;
+	return pz_hash64(low ^ low >> 32);
 }
-static inline __u32 pz_hash_mac(__u64 mac48)
+static inline __u64 pz_hash_mac(__u64 mac48)
 {
-	return pz_hash64(mac48 ^ 0x8a5cd789635d2dffULL);
+	return pz_hash64(__builtin_bswap64(mac48) >> 16);
+}
+/* Which of so many buckets. */
+static inline __u32 pz_bucket_of(__u64 hash, __u32 buckets)
+{
+	return (__u32)((hash >> 32) * buckets >> 32);
+}
+/* The key's bits in the word of its bucket. */
+static inline __u32 pz_filter_bits(__u64 hash)
+{
+	return (1U << (hash & 31) | 1U << (hash >> 5 & 31) | 1U << (hash >> 10 & 31)) & ~PZ_FILTER_MORE;
 }
 
 #ifdef __cplusplus
@@ -178,16 +262,22 @@ PZ_STATIC_ASSERT(sizeof(struct pz_segment_key) == 8, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_segment) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_index4_key) == 8, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_index6_key) == 20, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_index) == 16, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_index) == 12, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_port) == 16, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_bucket4) == 64, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_bucket6) == 128, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_bucket_mac) == 64, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_filter_words) == 64, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_mac_key) == 12, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_owner) == 4, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 24 + 4 * PZ_MAX_RULES, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_policy) == 16, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_rules) == 8 + 4 * PZ_MAX_RULES, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_asker) == 12, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_live) == 48 + 8 * PZ_CONFLICT_SLOTS, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_live) == 36 + 4 * PZ_CONFLICT_SLOTS, "layout");
 PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_policy, stage) == 4, "the same in all versions");
 PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_live, last_seen_ns) == 8, "the same in all versions");
 PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_live, last_trigger_ns) == 16, "the same in all versions");
 PZ_STATIC_ASSERT(__builtin_offsetof(struct pz_daemon, answer_without_daemon_ns) == 16, "the same in all versions");
-PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 24 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_daemon) == 32 + 2 * PZ_MAX_MAGIC_PORTS, "layout");
 
 #endif
