@@ -5,13 +5,15 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Debian 12 packages.  The compilers of `clang` serve the asan and tsan presets; `peers` are the real programs that the
-# lab and the tests talk to; `vm` has what runs other kernels.
+# lab and the tests talk to; `bench` are other proxies, which are measured too; `vm` has what runs other kernels.
 declare -A packages=(
     [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libpcap-dev
-        libboost-program-options1.81-dev libspdlog-dev libsqlite3-dev libsystemd-dev libgtest-dev python3"
+        libboost-program-options1.81-dev libspdlog-dev libsqlite3-dev libsystemd-dev libgtest-dev libbenchmark-dev
+        python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
         systemd tshark zsh"
+    [bench]="ndppd npd6 farpd"
     [vm]="qemu-system-x86 busybox-static cpio kmod xz-utils clang-19"
     [lint]="clang-format-19 clang-tidy-19 shellcheck"
 )
@@ -35,7 +37,7 @@ need_root() {
     ((EUID == 0)) || die "needs root: sudo $0 $*"
 }
 
-# install_packages SET...: those of build, clang, peers, vm, lint that are missing.
+# install_packages SET...: those of build, clang, peers, bench, vm, lint that are missing.
 install_packages() {
     local set package missing=()
     for set in "$@"; do

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Prints the results of the benchmarks as tables: medians with the 5th and 95th percentile, ratios, targets.
+
+A group's results are FOLDER/GROUP.json, in the form of Google Benchmark with one entry for each repetition; its rows
+are in rows_GROUP.py."""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import math
+import pathlib
+import statistics
+import sys
+
+HEADER = ["", "result", "median", "p5", "p95", "ratio", "target", "met", "path"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """All repetitions of one result, in one field."""
+
+    median: float
+    p5: float
+    p95: float
+    repetitions: int
+    unit: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A row and what was measured."""
+
+    row: object
+    summary: Summary
+    value: float  # what the target is about: ratio or median
+    met: bool | None
+
+
+def percentile(sorted_values, share):
+    """Nearest rank."""
+    return sorted_values[max(math.ceil(share * len(sorted_values)) - 1, 0)]
+
+
+def read_results(path):
+    """{name: [entry of each repetition]}.  ValueError says what is wrong."""
+    results = {}
+    for entry in json.loads(path.read_text())["benchmarks"]:
+        if entry.get("error_occurred"):
+            raise ValueError(f"{path}: {entry['name']}: {entry.get('error_message')}")
+        if entry["run_type"] == "iteration":
+            results.setdefault(entry["name"], []).append(entry)
+    return results
+
+
+def summarize(entries, field):
+    """A Summary of one result.  ValueError if an entry lacks the field."""
+    if any(field not in entry for entry in entries):
+        raise ValueError(f"{entries[0]['name']} has no {field}")
+    values = sorted(entry[field] for entry in entries)
+    unit = {"real_time": entries[0].get("time_unit", "ns"), "items_per_second": "/s"}.get(field, "")
+    path = entries[0].get("path") or entries[0].get("label", "")
+    return Summary(
+        statistics.median(values), percentile(values, 0.05), percentile(values, 0.95), len(values), unit, path
+    )
+
+
+def evaluate(rows, results):
+    """The Lines of rows that were measured, and the names of what was not."""
+    lines, missing = [], []
+    for row in rows:
+        absent = [name for name in (row.name, row.baseline) if name and name not in results]
+        if absent:
+            missing += absent
+            continue
+        summary = summarize(results[row.name], row.field)
+        value = summary.median
+        if row.baseline:
+            value /= summarize(results[row.baseline], row.field).median
+        lines.append(Line(row, summary, value, row.is_met(value)))
+    return lines, sorted(set(missing))
+
+
+def format_number(value, unit=""):
+    """Three digits, and at least the whole part; thousands of what is counted."""
+    if unit in ("", "/s") and value >= 10_000:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.{max(0, 2 - max(0, math.floor(math.log10(abs(value)))))}f}" if value else "0"
+    return text + (unit if unit == "/s" else unit and " " + unit)
+
+
+def cells(line):
+    """The line as text, one for each column."""
+    row, summary = line.row, line.summary
+    target = "" if row.target is None else f"{row.comparison} {format_number(row.target)}"
+    return [
+        row.text,
+        row.name.partition("/")[2],
+        format_number(summary.median, summary.unit),
+        format_number(summary.p5),
+        format_number(summary.p95),
+        f"{format_number(line.value)} of {row.baseline.rpartition('/')[2]}" if row.baseline else "",
+        target,
+        {True: "yes", False: "NO", None: ""}[line.met],
+        summary.path,
+    ]
+
+
+def print_table(table, markdown, out):
+    """`table`: lines of cells below HEADER."""
+    if markdown:
+        print("| " + " | ".join(HEADER) + " |", file=out)
+        print("|---|---|" + "---:|" * 6 + "---|", file=out)
+        for line in table:
+            print("| " + " | ".join(line) + " |", file=out)
+        return
+    widths = [max(len(line[i]) for line in [HEADER, *table]) for i in range(len(HEADER))]
+    for line in [HEADER, *table]:
+        numbers = range(2, 6)
+        text = [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))]
+        print("  ".join(text).rstrip(), file=out)
+
+
+def print_group(group, folder, markdown, out):
+    """The table of one group; the Lines with a target."""
+    rows = importlib.import_module(f"rows_{group}").ROWS
+    path = folder / f"{group}.json"
+    lines, missing = evaluate(rows, read_results(path))
+    counts = sorted({line.summary.repetitions for line in lines})
+    title = f"{group}: {', '.join(map(str, counts))} rounds" if counts else group
+    print(f"\n### {title}\n" if markdown else f"\n{title}\n", file=out)
+    print_table([cells(line) for line in lines], markdown, out)
+    if missing:
+        print(f"\nnot measured in this run: {', '.join(missing)}", file=out)
+    return [line for line in lines if line.met is not None]
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=pathlib.Path, help="with GROUP.json: build/release/bench")
+    parser.add_argument("groups", nargs="+", metavar="GROUP", help="program, wire, wake, table")
+    parser.add_argument("--markdown", action="store_true", help="tables for docs/performance.md")
+    parser.add_argument("--must-meet", action="store_true", help="exit status 1 if a target is not met")
+    options = parser.parse_args(arguments)
+    judged = []
+    try:
+        for group in options.groups:
+            judged += print_group(group, options.folder, options.markdown, sys.stdout)
+    except (OSError, KeyError, ValueError) as error:
+        parser.exit(1, f"report: {error}\n")
+    met = sum(line.met for line in judged)
+    print(f"\n{met} of {len(judged)} targets are met")
+    return 1 if options.must_meet and met < len(judged) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

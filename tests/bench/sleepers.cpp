@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sleepers.h"
+
+#include <array>
+
+#include <netinet/in.h>
+
+namespace pz::bench {
+namespace {
+
+std::array<std::uint8_t, 4> big_endian(std::uint32_t number) {
+    const auto byte = [&](int shift) { return static_cast<std::uint8_t>(number >> shift); };
+    return {byte(24), byte(16), byte(8), byte(0)};
+}
+
+} // namespace
+
+MacAddress sleeper_mac(std::uint32_t host) {
+    const auto number = big_endian(host);
+    return {{0x02, 0, number[0], number[1], number[2], number[3]}};
+}
+
+IpAddress sleeper_ip4(std::uint32_t host) {
+    return IpAddress::v4(big_endian(0x0a000000 + host));
+}
+
+IpAddress sleeper_ip6(std::uint32_t host, std::uint8_t subnet) {
+    const auto number = big_endian(host);
+    return IpAddress::v6(
+        {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, subnet, 0, 0, 0, 0, number[0], number[1], number[2], number[3]});
+}
+
+Result<> add_sleepers(fastpath::Fastpath& fastpath, std::uint32_t segment, std::uint32_t first, std::uint32_t count) {
+    fastpath::HostEntry entry;
+    entry.segment = segment;
+    entry.policy.generation = 1;
+    entry.policy.rules[0] = {.port = 0, .protocol = IPPROTO_TCP, .action = PZ_RULE_WAKE};
+    entry.policy.rule_count = 1;
+    for (std::uint32_t host = first; host < first + count; host++) {
+        entry.host = host;
+        entry.answer_mac = sleeper_mac(host);
+        entry.macs = {entry.answer_mac};
+        entry.addresses = {sleeper_ip4(host), sleeper_ip6(host, 0), sleeper_ip6(host, 1)};
+        PZ_TRY(fastpath.serve(entry));
+    }
+    return {};
+}
+
+fastpath::Options room_for(std::uint32_t count) {
+    fastpath::Options options;
+    options.max_hosts = count;
+    options.max_addresses4 = count;
+    options.max_addresses6 = 2 * count;
+    options.max_macs = count;
+    return options;
+}
+
+} // namespace pz::bench
