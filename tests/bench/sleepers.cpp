@@ -3,8 +3,6 @@
 
 #include <array>
 
-#include <netinet/in.h>
-
 namespace pz::bench {
 namespace {
 
@@ -30,12 +28,13 @@ IpAddress sleeper_ip6(std::uint32_t host, std::uint8_t subnet) {
         {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, subnet, 0, 0, 0, 0, number[0], number[1], number[2], number[3]});
 }
 
-Result<> add_sleepers(fastpath::Fastpath& fastpath, std::uint32_t segment, std::uint32_t first, std::uint32_t count) {
+Result<> add_sleepers(fastpath::Fastpath& fastpath, std::uint32_t segment, std::uint32_t first, std::uint32_t count,
+                      const pz_rule& rule) {
     fastpath::HostEntry entry;
     entry.segment = segment;
     entry.policy.generation = 1;
-    entry.policy.rules[0] = {.port = 0, .protocol = IPPROTO_TCP, .action = PZ_RULE_WAKE};
-    entry.policy.rule_count = 1;
+    entry.rules.rules[0] = rule;
+    entry.rules.count = 1;
     for (std::uint32_t host = first; host < first + count; host++) {
         entry.host = host;
         entry.answer_mac = sleeper_mac(host);

@@ -1,0 +1,738 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a frame costs in the kernel program, by BPF_PROG_TEST_RUN, next to the cheapest programs that there are.
+//
+// Results are named program/WHAT/SIZE/SUBJECT.  The time is that of one turn of the kernel's test loop, less what the
+// generator needs for the packet, which is measured as generator and XDP_DROP less XDP_DROP alone.  The cheapest
+// programs have the same loop and no generator: program/loop/SIZE/xdp-pass, xdp-tx and xdp-drop.
+#include <benchmark/benchmark.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "../bpf/packet.h"
+#include "base/fd.h"
+#include "fastpath/events.h"
+#include "fastpath/fastpath.h"
+#include "sleepers.h"
+
+#include "bare.skel.h"
+#include "generator.skel.h"
+#include "proxzzy.skel.h"
+#include "proxzzy_egress.skel.h"
+
+namespace pz::bench {
+namespace {
+
+using namespace pz::test;
+
+constexpr std::uint32_t segment = 1;
+constexpr std::uint16_t wake_port = 22;
+constexpr std::uint16_t magic_port = 9;
+constexpr std::uint32_t sleepers_ip4 = 0x0a000000; // the first sleeper's, as a key of the generator
+constexpr std::uint32_t nobody = 8'000'000;        // hosts from here on are none of ours
+constexpr std::size_t scanned = 1472;              // bytes of UDP payload in a frame of 1,514
+
+/// Keys that the generator draws from.
+struct Keys {
+    std::uint32_t first = 0;
+    std::uint32_t count = 1;
+};
+
+/// One kind of packet, and what becomes of it.
+struct Workload {
+    std::string name = {};
+    const bpf_program* generator = nullptr;
+    Bytes frame = {}; // with key 0
+    std::uint32_t base = 0; // the generator's key of host 0
+    Keys hosts = {};
+    std::uint32_t action = XDP_PASS;
+    pz_reason reason = PZ_REASON_NOBODY;
+    bool resized = false; // the answer is longer
+    bool wakes = false;   // each packet is an event on the ring
+};
+
+template <class T, void (*destroy)(T*)>
+struct Destroy {
+    void operator()(T* skeleton) const { destroy(skeleton); }
+};
+using Generator = std::unique_ptr<generator_bpf, Destroy<generator_bpf, generator_bpf__destroy>>;
+using Bare = std::unique_ptr<bare_bpf, Destroy<bare_bpf, bare_bpf__destroy>>;
+
+/// CPU time of this thread.
+double cpu_seconds() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+/// The sum of what a checksum at `offset` covers, itself left out.
+std::uint32_t covered_sum(const Bytes& frame, std::size_t offset) {
+    std::uint16_t checksum = 0;
+    std::memcpy(&checksum, frame.data() + offset, sizeof checksum);
+    return static_cast<std::uint16_t>(~checksum);
+}
+
+/// The program, and tables with sleepers.
+class Subject {
+public:
+    static Result<std::unique_ptr<Subject>> open(const std::string& name, std::uint32_t sleepers) {
+        auto options = room_for(sleepers);
+        options.bpffs = "/sys/fs/bpf/" + name;
+        options.magic_ports = {magic_port};
+        options.answer_without_daemon = std::chrono::hours(24); // instead of heartbeats
+        auto fastpath = PZ_TRY(fastpath::Fastpath::open(options));
+        const auto loopback = if_nametoindex("lo"); // where BPF_PROG_TEST_RUN has frames come in
+        const pz_segment_key key{.ifindex = loopback, .outer_vid = 0, .inner_vid = 0};
+        PZ_TRY(fastpath->set_segment(key, segment, MacAddress{gateway_mac.bytes}));
+        PZ_TRY(fastpath->heartbeat(std::chrono::steady_clock::now()));
+        PZ_TRY(add_sleepers(*fastpath, segment, 0, sleepers,
+                            {.port = wake_port, .protocol = proto_tcp, .action = PZ_RULE_WAKE}));
+        PZ_TRY(fastpath->attach("lo", static_cast<int>(loopback)));
+        bpf_xdp_query_opts query{};
+        query.sz = sizeof query;
+        if (const int error = bpf_xdp_query(static_cast<int>(loopback), 0, &query); error != 0)
+            return fail_errno("cannot see the program", -error);
+        Fd program(bpf_prog_get_fd_by_id(query.prog_id));
+        if (!program)
+            return fail_errno("cannot open the program", errno);
+        fastpath->detach("lo");
+        auto ring = PZ_TRY(fastpath::EventRing::open(fastpath->triggers_fd(), [](const pz_event&, ByteView) {}));
+        return std::unique_ptr<Subject>(new Subject(name, std::move(fastpath), std::move(program), std::move(ring)));
+    }
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] int program() const { return program_.get(); }
+    [[nodiscard]] std::uint64_t frames(pz_reason reason) const { return fastpath_->counters().at(reason).frames; }
+    void drain() {
+        while (!ring_.consume())
+            ;
+    }
+
+private:
+    Subject(std::string name, std::unique_ptr<fastpath::Fastpath> fastpath, Fd program, fastpath::EventRing ring)
+        : name_(std::move(name)), fastpath_(std::move(fastpath)), program_(std::move(program)), ring_(std::move(ring)) {
+    }
+
+    std::string name_;
+    std::unique_ptr<fastpath::Fastpath> fastpath_;
+    Fd program_;
+    fastpath::EventRing ring_;
+};
+
+/// The generator, and the bare programs.
+class Rig {
+public:
+    static Result<Rig> open() {
+        Generator generator(generator_bpf__open_and_load());
+        if (!generator)
+            return fail_errno("cannot load the generator", errno);
+        Bare bare(bare_bpf__open_and_load());
+        if (!bare)
+            return fail_errno("cannot load the bare programs", errno);
+        return Rig(std::move(generator), std::move(bare));
+    }
+
+    [[nodiscard]] const decltype(generator_bpf::progs)& generators() const { return generator_->progs; }
+    [[nodiscard]] const decltype(bare_bpf::progs)& bare() const { return bare_->progs; }
+
+    /// Runs `program` for `repeats` generated frames; `drain` empties the ring in between if the workload fills it. The
+    /// CPU seconds.
+    Result<double> run(const Workload& workload, std::uint32_t host, int program, std::uint32_t action,
+                       std::uint32_t repeats, const std::function<void()>& drain) {
+        auto& wanted = *generator_->bss;
+        std::ranges::fill(wanted.head, std::uint8_t{0});
+        std::copy_n(workload.frame.begin(), std::min(workload.frame.size(), sizeof wanted.head), wanted.head);
+        wanted.length = static_cast<std::uint32_t>(workload.frame.size());
+        wanted.first = workload.base + host;
+        wanted.count = workload.hosts.count;
+        wanted.partial_sum = covered_sum(workload.frame, workload.frame[12] == 0x08 ? 24 : 56);
+        const std::uint32_t slot = 0;
+        if (bpf_map_update_elem(bpf_map__fd(generator_->maps.under_test), &slot, &program, BPF_ANY) != 0)
+            return fail_errno("cannot choose the program under test", errno);
+        const auto before = wanted.generated;
+        double seconds = 0;
+        const std::uint32_t batch = workload.wakes ? ring_batch : repeats;
+        for (std::uint32_t done = 0; done < repeats; done += batch) {
+            seconds += PZ_TRY(turn(bpf_program__fd(workload.generator), workload.frame, action, batch));
+            if (workload.wakes && drain)
+                drain();
+        }
+        if (wanted.generated - before != repeats)
+            return fail(Errc::system, fmt::format("{} of {} packets were made", wanted.generated - before, repeats));
+        return seconds;
+    }
+
+    /// Runs `program` for the same frame again and again.
+    Result<double> turn(int program, const Bytes& frame, std::uint32_t action, std::uint32_t repeats) {
+        bpf_test_run_opts options{};
+        options.sz = sizeof options;
+        options.data_in = frame.data();
+        options.data_size_in = static_cast<__u32>(frame.size());
+        options.repeat = static_cast<int>(repeats);
+        PZ_TRY(hold(program));
+        const auto start = cpu_seconds();
+        const int error = bpf_prog_test_run_opts(program, &options);
+        const auto end = cpu_seconds();
+        if (error != 0)
+            return fail_errno("cannot run the program", -error);
+        if (options.retval != action)
+            return fail(Errc::system,
+                        fmt::format("the last frame's verdict is {} instead of {}", options.retval, action));
+        return end - start;
+    }
+
+    /// Attaches nothing any more.
+    Result<> let_go() {
+        held_ = -1;
+        return attach(-1);
+    }
+
+    /// Frames whose events fit into the ring: it has room for some 3,900.
+    static constexpr std::uint32_t ring_batch = 2'000;
+
+private:
+    Rig(Generator generator, Bare bare) : generator_(std::move(generator)), bare_(std::move(bare)) {}
+
+    /// Attaches the program to a device where no frame comes by.  Else each call would change the kernel's XDP
+    /// dispatcher for this program and back, which takes a millisecond.
+    Result<> hold(int program) {
+        if (held_ == program)
+            return {};
+        PZ_TRY(let_go());
+        held_ = program;
+        return attach(program);
+    }
+    static Result<> attach(int program) {
+        if (const int error =
+                bpf_xdp_attach(static_cast<int>(if_nametoindex("lo")), program, XDP_FLAGS_SKB_MODE, nullptr);
+            error != 0)
+            return fail_errno("cannot attach to the loopback device", -error);
+        return {};
+    }
+
+    Generator generator_;
+    Bare bare_;
+    int held_ = -1;
+};
+
+std::string action_name(std::uint32_t action) {
+    return action == XDP_TX ? "XDP_TX" : action == XDP_DROP ? "XDP_DROP" : "XDP_PASS";
+}
+
+// ---- what is measured ----------------------------------------------------------------------------------------------
+
+Bytes repeated(std::initializer_list<std::uint8_t> pattern, std::size_t size) {
+    Bytes bytes;
+    while (bytes.size() < size)
+        bytes.insert(bytes.end(), pattern);
+    bytes.resize(size);
+    return bytes;
+}
+
+/// A Magic Packet's payload; `times` is 16 in a whole one.
+Bytes magic(const MacAddress& mac, int times = 16) {
+    Bytes bytes(6, 0xff);
+    for (int i = 0; i < times; i++)
+        bytes.insert(bytes.end(), mac.bytes.begin(), mac.bytes.end());
+    return bytes;
+}
+
+Bytes tiled(const Bytes& tile, std::size_t size) {
+    Bytes bytes;
+    while (bytes.size() < size)
+        bytes.insert(bytes.end(), tile.begin(), tile.end());
+    bytes.resize(size);
+    return bytes;
+}
+
+Bytes random_bytes(std::size_t size) {
+    Bytes bytes;
+    std::uint64_t state = 1;
+    while (bytes.size() < size) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        bytes.push_back(static_cast<std::uint8_t>(state >> 56));
+    }
+    return bytes;
+}
+
+/// As many times `length` bytes of period six as the search for a Magic Packet looks there, with another byte in front
+/// of and behind each: it begins to look, and finds none.
+Bytes broken_periods(std::size_t length) {
+    constexpr std::size_t first_probe = 88, stride = 83, probed = 14;
+    Bytes bytes = random_bytes(scanned);
+    const auto period = repeated({0x02, 0, 0, 1, 2, 3}, length);
+    for (std::size_t end = first_probe + probed; end <= scanned; end += stride)
+        std::ranges::copy(period.end() - static_cast<std::ptrdiff_t>(std::min(length, end)), period.end(),
+                          bytes.begin() + static_cast<std::ptrdiff_t>(end - std::min(length, end)));
+    return bytes;
+}
+
+std::vector<std::pair<std::string, Bytes>> scanned_payloads() {
+    const auto stranger = sleeper_mac(nobody);
+    auto sync_in_the_middle = magic(stranger, 15);
+    sync_in_the_middle.push_back(0);
+    return {
+        {"random", random_bytes(scanned)},
+        {"text", tiled({'G', 'E', 'T', ' ', '/', 'i', 'n', 'd', 'e', 'x', '.', 'h', 't', 'm', 'l', ' '}, scanned)},
+        {"attack-ones", Bytes(scanned, 0xff)},
+        {"attack-zeros", Bytes(scanned, 0)},
+        {"attack-one-byte", Bytes(scanned, 0x61)},
+        {"attack-period-2", repeated({0x02, 0x61}, scanned)},
+        {"attack-period-3", repeated({0x02, 0x61, 0x62}, scanned)},
+        {"attack-period-6", repeated({0x02, 1, 2, 3, 4, 5}, scanned)},
+        {"attack-period-6-ones", repeated({0xff, 0xff, 0xff, 0xff, 0xff, 0}, scanned)},
+        {"attack-strangers", tiled(magic(stranger), scanned)},
+        {"attack-15-repeats", tiled(sync_in_the_middle, scanned)},
+        {"attack-stretches-14", broken_periods(14)},
+        {"attack-stretches-82", broken_periods(82)},
+    };
+}
+
+/// Every kind of packet, hot, and with as many keys as there are sleepers.
+std::vector<Workload> workloads(const Rig& rig, std::uint32_t sleepers, bool scans) {
+    const auto& make = rig.generators();
+    const Keys hot{.first = sleepers / 2, .count = 1};
+    const Keys all{.first = 0, .count = sleepers};
+    const Keys strangers{.first = nobody, .count = std::max(sleepers, 10'000U)};
+    std::vector<Workload> list;
+    const auto add = [&](Workload workload) { list.push_back(std::move(workload)); };
+    // hot and random keys, and keys that depend on the last answer
+    const auto add_answered = [&](Workload workload, const bpf_program* dependent) {
+        const auto name = workload.name;
+        workload.action = XDP_TX;
+        workload.hosts = hot;
+        workload.name = name + "-hot";
+        add(workload);
+        if (sleepers == 1)
+            return;
+        workload.hosts = all;
+        workload.name = name + "-random";
+        add(workload);
+        workload.generator = dependent;
+        workload.name = name + "-dependent";
+        add(workload);
+    };
+    const auto add_both = [&](Workload workload, const Keys& many) {
+        const auto name = workload.name;
+        workload.hosts = {.first = many.first + many.count / 2, .count = 1};
+        workload.name = name + "-hot";
+        add(workload);
+        if (many.count == 1)
+            return;
+        workload.hosts = many;
+        workload.name = name + "-random";
+        add(workload);
+    };
+
+    const Ip6Address subnet = "2001:db8::"_ip6;
+    const Ip4Address any{};
+    const Ether ether{.destination = gateway_mac};
+    add_answered({.name = "arp",
+                  .generator = make.generate_arp,
+                  .frame = (Ether{.destination = broadcast_mac} / Arp{.target_ip = any}).padded(),
+                  .base = sleepers_ip4,
+                  .reason = PZ_REASON_ARP_ANSWERED},
+                 make.generate_arp_dependent);
+    const auto solicitation = [&](const Ip6Address& source) {
+        const auto group = solicited_node(subnet);
+        return Ether{.destination = group_mac(group)} / Ip6{.source = source, .destination = group, .hop_limit = 255} /
+               Ns{.target = subnet};
+    };
+    add_answered({.name = "ns",
+                  .generator = make.generate_ns,
+                  .frame = (solicitation(client_ip6()) / source_lla()).bytes(),
+                  .reason = PZ_REASON_ND_ANSWERED,
+                  .resized = true},
+                 make.generate_ns_dependent);
+    add_answered({.name = "dad",
+                  .generator = make.generate_dad,
+                  .frame = solicitation(unspecified()).bytes(),
+                  .reason = PZ_REASON_ND_DAD_ANSWERED,
+                  .resized = true},
+                 make.generate_dad_dependent);
+    add_answered({.name = "echo4",
+                  .generator = make.generate_ip4,
+                  .frame = (ether / Ip4{.destination = any} / Icmp4{} / Raw{56, 0x61}).bytes(),
+                  .base = sleepers_ip4,
+                  .reason = PZ_REASON_ECHO_ANSWERED},
+                 make.generate_ip4_dependent);
+    add_answered({.name = "echo6",
+                  .generator = make.generate_echo6,
+                  .frame = (ether / Ip6{.destination = subnet} / Icmp6{} / Raw{56, 0x61}).bytes(),
+                  .reason = PZ_REASON_ECHO_ANSWERED},
+                 make.generate_echo6_dependent);
+
+    const auto over4 = [&](const Packet& payload) { return ether / Ip4{.destination = any} / payload; };
+    const auto over6 = [&](const Packet& payload) { return ether / Ip6{.destination = subnet} / payload; };
+    const auto add_4_and_6 = [&](const std::string& name, const Packet& payload4, const Packet& payload6,
+                                 const Keys& keys, const Workload& like) {
+        Workload workload = like;
+        workload.name = name + "4";
+        workload.generator = make.generate_ip4;
+        workload.frame = over4(payload4).padded();
+        workload.base = sleepers_ip4;
+        add_both(workload, keys);
+        workload.name = name + "6";
+        workload.generator = make.generate_ip6;
+        workload.frame = over6(payload6).padded();
+        workload.base = 0;
+        add_both(workload, keys);
+    };
+    const Packet syn = Tcp{.destination_port = wake_port, .flags = 0x02};
+    const Packet closed = Tcp{.destination_port = wake_port + 1, .flags = 0x02};
+    add_4_and_6("syn-hit", syn, syn, all, {.action = XDP_DROP, .reason = PZ_REASON_TRIGGER_SYN, .wakes = true});
+    add_4_and_6("syn-closed", closed, closed, all, {.action = XDP_DROP, .reason = PZ_REASON_PORT_CLOSED});
+    add_4_and_6("syn-miss", syn, syn, strangers, {});
+    const Packet data = Tcp{.flags = 0x10};
+    add_4_and_6("tcp", data / Raw{1460, 0x61}, data / Raw{1440, 0x61}, strangers, {});
+    add_4_and_6("udp", Udp{} / Raw{random_bytes(1472)}, Udp{} / Raw{random_bytes(1452)}, strangers, {});
+
+    const auto wake_all = Ether{.destination = broadcast_mac} / Ip4{.destination = "255.255.255.255"_ip4};
+    const auto wake_all6 = Ether{.destination = group_mac(all_nodes())} / Ip6{.destination = all_nodes()};
+    const Udp discard{.destination_port = magic_port};
+    const Workload wakes{.reason = PZ_REASON_TRIGGER_MAGIC, .wakes = true};
+    auto magic4 = wakes, magic6 = wakes;
+    magic4.name = "magic-hit4";
+    magic4.generator = make.generate_magic4;
+    magic4.frame = (wake_all / discard / Raw{magic(sleeper_mac(0))}).bytes();
+    add_both(magic4, all);
+    magic6.name = "magic-hit6";
+    magic6.generator = make.generate_magic6;
+    magic6.frame = (wake_all6 / discard / Raw{magic(sleeper_mac(0))}).bytes();
+    add_both(magic6, all);
+
+    if (!scans)
+        return list;
+    // the key is the address of the limited broadcast
+    const auto add_scan = [&](const std::string& name, const Bytes& payload) {
+        add({.name = "scan-" + name,
+             .generator = make.generate_ip4,
+             .frame = (Ether{.destination = broadcast_mac} / Ip4{.destination = any} / discard / Raw{payload}).bytes(),
+             .base = 0xffffffff});
+    };
+    add_scan("none", Bytes(101, 0x61)); // a byte too short for a Magic Packet
+    for (const auto& [name, payload] : scanned_payloads())
+        add_scan(name, payload);
+    return list;
+}
+
+// ---- measuring -----------------------------------------------------------------------------------------------------
+
+/// Keeps all repetitions, and writes them with the generator's share taken away.
+class Results : public benchmark::BenchmarkReporter {
+public:
+    bool ReportContext(const Context&) override { return true; }
+    void ReportRuns(const std::vector<Run>& runs) override {
+        for (auto run : runs) {
+            if (run.run_type != Run::RT_Iteration)
+                continue;
+            if (run.error_occurred) {
+                fmt::print(stderr, "{}: {}\n", run.run_name.function_name, run.error_message);
+                failed_ = true;
+            }
+            benchmark::BenchmarkName name; // without the number of iterations and the like
+            name.function_name = run.run_name.function_name;
+            run.run_name = name;
+            runs_.push_back(std::move(run));
+        }
+    }
+
+    [[nodiscard]] bool failed() const { return failed_; }
+
+    /// What to take from one result's time: the difference of two others, `share` of it.  No name is no time.
+    void take_away(const std::string& from, const std::string& larger, const std::string& smaller, double share = 1) {
+        differences_.push_back({from, larger, smaller, share});
+    }
+    /// A counter `what` of one result: its time less that of another.
+    void compare(const std::string& result, const std::string& other, const std::string& what) {
+        comparisons_.push_back({result, other, what});
+    }
+
+    bool write(const std::string& path) {
+        std::map<std::string, std::vector<double>> raw;
+        for (const auto& run : runs_)
+            raw[run.run_name.function_name].push_back(run.GetAdjustedRealTime());
+        std::map<std::string, double> surplus;
+        for (const auto& [from, larger, smaller, share] : differences_)
+            surplus[from] += share * (median(raw[larger]) - median(raw[smaller]));
+        for (auto& run : runs_) {
+            const auto& name = run.run_name.function_name;
+            run.counters["measured"] = run.GetAdjustedRealTime();
+            run.real_accumulated_time -=
+                surplus[name] * static_cast<double>(run.iterations) / benchmark::GetTimeUnitMultiplier(run.time_unit);
+            run.cpu_accumulated_time = run.real_accumulated_time;
+            for (const auto& [result, other, what] : comparisons_)
+                if (result == name)
+                    run.counters[what] = run.GetAdjustedRealTime() - (median(raw[other]) - surplus[other]);
+        }
+        std::ofstream out(path);
+        benchmark::JSONReporter json;
+        json.SetOutputStream(&out);
+        json.SetErrorStream(&std::cerr);
+        json.ReportContext(Context{});
+        json.ReportRuns(runs_);
+        json.Finalize();
+        out.close();
+        return out.good();
+    }
+
+private:
+    struct Difference {
+        std::string from, larger, smaller;
+        double share;
+    };
+    struct Comparison {
+        std::string result, other, what;
+    };
+    static double median(std::vector<double> values) {
+        std::ranges::sort(values);
+        return values.empty() ? 0 : values[values.size() / 2];
+    }
+
+    std::vector<Run> runs_;
+    std::vector<Difference> differences_;
+    std::vector<Comparison> comparisons_;
+    bool failed_ = false;
+};
+
+struct Extent {
+    int rounds = 9;
+    std::uint32_t repeats = 300'000; // frames in one
+    std::vector<std::pair<std::string, std::uint32_t>> sizes = {
+        {"1", 1}, {"10k", 10'000}, {"1M", 1'000'000}, {"4M", 4'000'000}};
+};
+
+/// Seconds for so many frames; `turn` counts the calls.
+using Measure = std::function<Result<double>(std::uint32_t repeats, std::uint32_t turn)>;
+
+/// One result: the time for a frame, after some that warm the caches.
+void add_benchmark(const std::string& name, std::uint32_t repeats, const std::string& path, const Measure& measure) {
+    const auto run = [=, turn = 0U](benchmark::State& state) mutable {
+        turn++;
+        const auto warm = measure(Rig::ring_batch, turn);
+        const auto seconds = warm ? measure(repeats, turn) : warm;
+        if (!seconds)
+            return state.SkipWithError(seconds.error().message.c_str());
+        while (state.KeepRunningBatch(repeats))
+            state.SetIterationTime(*seconds);
+        state.SetLabel("BPF_PROG_TEST_RUN, " + path);
+        state.counters["answered"] = repeats;
+    };
+    benchmark::RegisterBenchmark(name.c_str(), run)->Iterations(repeats)->UseManualTime();
+}
+
+/// The first of the workload's hosts.  A stranger's address is another one in each turn, since some have the bit of a
+/// sleeper's.
+std::uint32_t first_host(const Workload& workload, std::uint32_t turn) {
+    const bool one_stranger = workload.hosts.first >= nobody && workload.hosts.count == 1;
+    return workload.hosts.first + (one_stranger ? turn * 7919 : 0);
+}
+
+/// The workload for the subjects, and what the generator needs for it.
+void add_workload(Rig& rig, Results& results, const Workload& workload, const std::string& size, std::uint32_t repeats,
+                  const std::vector<std::unique_ptr<Subject>>& subjects) {
+    const auto prefix = fmt::format("program/{}/{}/", workload.name, size);
+    const auto add_generator = [&](const std::string& name, const bpf_program* program) {
+        add_benchmark(
+            prefix + name, repeats, "XDP_DROP", [&rig, workload, program](std::uint32_t count, std::uint32_t turn) {
+                return rig.run(workload, first_host(workload, turn), bpf_program__fd(program), XDP_DROP, count, {});
+            });
+    };
+    add_generator("generator", rig.bare().bare_drop);
+    if (workload.resized)
+        add_generator("generator-resize", rig.bare().bare_grow);
+
+    for (const auto& subject : subjects) {
+        const auto measure = [&rig, workload, subject = subject.get()](std::uint32_t count,
+                                                                       std::uint32_t turn) -> Result<double> {
+            const auto before = subject->frames(workload.reason);
+            const auto seconds = PZ_TRY(rig.run(workload, first_host(workload, turn), subject->program(),
+                                                workload.action, count, [=] { subject->drain(); }));
+            if (const auto frames = subject->frames(workload.reason) - before; frames != count)
+                return fail(Errc::system, fmt::format("{} of {} packets are {}", frames, count,
+                                                      fastpath::reason_name(workload.reason)));
+            return seconds;
+        };
+        add_benchmark(prefix + subject->name(), repeats,
+                      fmt::format("{}, {}", action_name(workload.action), fastpath::reason_name(workload.reason)),
+                      measure);
+        results.take_away(prefix + subject->name(), prefix + "generator",
+                          fmt::format("program/loop/{}/xdp-drop", size));
+        if (workload.resized) // the generator undoes what the answer does, at the same cost
+            results.take_away(prefix + subject->name(), prefix + "generator-resize", prefix + "generator", 0.5);
+        if (workload.name.starts_with("scan-") && workload.name != "scan-none")
+            results.compare(prefix + subject->name(), fmt::format("program/scan-none/{}/{}", size, subject->name()),
+                            "scan");
+    }
+}
+
+/// Everything with so many sleepers in the tables.
+Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const std::string& size,
+                      std::uint32_t sleepers) {
+    std::vector<std::unique_ptr<Subject>> subjects;
+    subjects.push_back(PZ_TRY(Subject::open("proxzzy", sleepers)));
+    const auto add_bare = [&](const std::string& name, const bpf_program* program, std::uint32_t action) {
+        add_benchmark(fmt::format("program/loop/{}/{}", size, name), 3 * extent.repeats,
+                      action_name(action) + ", no generator",
+                      [&rig, program, action](std::uint32_t count, std::uint32_t) {
+                          return rig.turn(bpf_program__fd(program), Bytes(60, 0), action, count);
+                      });
+    };
+    add_bare("xdp-drop", rig.bare().bare_drop, XDP_DROP);
+    add_bare("xdp-pass", rig.bare().bare_pass, XDP_PASS);
+    add_bare("xdp-tx", rig.bare().bare_tx, XDP_TX);
+    for (const auto& workload : workloads(rig, sleepers, size == "1M"))
+        add_workload(rig, results, workload, size, extent.repeats, subjects);
+    benchmark::RunSpecifiedBenchmarks(&results);
+    benchmark::ClearRegisteredBenchmarks();
+    return rig.let_go();
+}
+
+/// Loading an object at its default sizes, or only its maps: the time, and how many instructions the verifier looked
+/// at.
+template <class Skeleton>
+void add_load(const std::string& name, bool with_program, Skeleton* (*open)(), int (*load)(Skeleton*),
+              void (*destroy)(Skeleton*), bpf_program* (*program)(const Skeleton&)) {
+    const auto run = [=](benchmark::State& state) {
+        const std::unique_ptr<Skeleton, void (*)(Skeleton*)> skeleton(open(), destroy);
+        if (!skeleton)
+            return state.SkipWithError("cannot open the object");
+        bpf_program__set_autoload(program(*skeleton), with_program);
+        while (state.KeepRunning()) {
+            const auto start = cpu_seconds();
+            if (load(skeleton.get()) != 0)
+                return state.SkipWithError("cannot load the object");
+            state.SetIterationTime(cpu_seconds() - start);
+        }
+        state.SetLabel("BPF_PROG_LOAD");
+        if (!with_program)
+            return;
+        bpf_prog_info info{};
+        std::uint32_t length = sizeof info;
+        if (bpf_obj_get_info_by_fd(bpf_program__fd(program(*skeleton)), &info, &length) != 0)
+            return state.SkipWithError("the kernel tells nothing of the program");
+        state.counters["instructions"] = info.verified_insns;
+    };
+    benchmark::RegisterBenchmark(name.c_str(), run)->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+
+void measure_load(Results& results) {
+    const auto add = [&](const std::string& what, auto... object) {
+        add_load("program/" + what + "/default/proxzzy", true, object...);
+        add_load("program/" + what + "/default/maps", false, object...);
+        results.take_away("program/" + what + "/default/proxzzy", "program/" + what + "/default/maps", "");
+    };
+    add(
+        "load", proxzzy_bpf__open, proxzzy_bpf__load, proxzzy_bpf__destroy,
+        +[](const proxzzy_bpf& skeleton) { return skeleton.progs.proxzzy_ingress; });
+    add(
+        "load-egress", proxzzy_egress_bpf__open, proxzzy_egress_bpf__load, proxzzy_egress_bpf__destroy,
+        +[](const proxzzy_egress_bpf& skeleton) { return skeleton.progs.proxzzy_egress; });
+    benchmark::RunSpecifiedBenchmarks(&results);
+    benchmark::ClearRegisteredBenchmarks();
+}
+
+/// Namespaces of our own, with a loopback device to attach to and a BPF file system to pin in: they end with us.
+Result<> isolate() {
+    if (unshare(CLONE_NEWNET | CLONE_NEWNS) != 0)
+        return fail_errno("cannot make namespaces (root is needed)", errno);
+    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr) != 0)
+        return fail_errno("cannot mount a BPF file system", errno);
+    return {};
+}
+
+/// On the last processor that we may use: the first one has most interrupts.
+Result<> pin_to_processor() {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return fail_errno("cannot read the processors", errno);
+    int last = CPU_SETSIZE - 1;
+    while (last > 0 && !CPU_ISSET(last, &allowed))
+        last--;
+    CPU_ZERO(&allowed);
+    CPU_SET(last, &allowed);
+    if (sched_setaffinity(0, sizeof allowed, &allowed) != 0)
+        return fail_errno("cannot stay on one processor", errno);
+    benchmark::AddCustomContext("pinned_to_processor", std::to_string(last));
+    return {};
+}
+
+Result<> measure(Results& results, const Extent& extent) {
+    PZ_TRY(isolate());
+    PZ_TRY(pin_to_processor());
+    auto rig = PZ_TRY(Rig::open());
+    measure_load(results);
+    for (const auto& [size, sleepers] : extent.sizes)
+        PZ_TRY(measure_size(rig, results, extent, size, sleepers));
+    return {};
+}
+
+constexpr std::string_view usage = "usage: program_bench [--short] --out FILE [--benchmark_filter=REGEX]\n"
+                                   "--short  3 rounds, at most a million sleepers\n";
+
+} // namespace
+
+int main(int count, char** words) {
+    Extent extent;
+    std::string out;
+    std::vector<std::string> arguments{words[0], "--benchmark_enable_random_interleaving=true"};
+    for (int i = 1; i < count; i++) {
+        const std::string_view word = words[i];
+        if (word == "--short") {
+            extent.rounds = 3;
+            extent.repeats = 100'000;
+            extent.sizes.pop_back();
+        } else if (word == "--out" && i + 1 < count) {
+            out = words[++i];
+        } else {
+            arguments.emplace_back(word);
+        }
+    }
+    arguments.push_back(fmt::format("--benchmark_repetitions={}", extent.rounds));
+    std::vector<char*> pointers;
+    for (auto& argument : arguments)
+        pointers.push_back(argument.data());
+    int left = static_cast<int>(pointers.size());
+    benchmark::Initialize(&left, pointers.data());
+    if (out.empty() || left > 1) {
+        fmt::print(stderr, "{}", usage);
+        return 2;
+    }
+    Results results;
+    if (const auto measured = measure(results, extent); !measured) {
+        fmt::print(stderr, "program_bench: {}\n", measured.error().message);
+        return 1;
+    }
+    if (results.failed())
+        return 1;
+    if (!results.write(out)) {
+        fmt::print(stderr, "program_bench: cannot write {}\n", out);
+        return 1;
+    }
+    return 0;
+}
+
+} // namespace pz::bench
+
+int main(int count, char** words) {
+    return pz::bench::main(count, words);
+}
