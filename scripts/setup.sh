@@ -5,7 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Debian 12 packages.  The compilers of `clang` serve the asan and tsan presets; `peers` are the real programs that the
-# lab and the tests talk to; `bench` are other proxies, which are measured too; `vm` has what runs other kernels.
+# lab and the tests talk to; `bench` has libraries of what is measured next to proxzzy; `vm` has what runs other kernels.
 declare -A packages=(
     [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libpcap-dev
         libboost-program-options1.81-dev libspdlog-dev libsqlite3-dev libsystemd-dev libgtest-dev libbenchmark-dev
@@ -13,7 +13,7 @@ declare -A packages=(
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
         systemd tshark zsh"
-    [bench]="ndppd npd6 farpd"
+    [bench]="libdumbnet1 libevent-2.1-7"
     [vm]="qemu-system-x86 busybox-static cpio kmod xz-utils clang-19"
     [lint]="clang-format-19 clang-tidy-19 shellcheck"
 )
@@ -50,6 +50,25 @@ install_packages() {
     say "installing ${missing[*]}"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# unpack_packages FOLDER PACKAGE...: puts their files below FOLDER and installs nothing, for a package that would start a
+# service.
+unpack_packages() {
+    local folder=$1 package archives
+    shift
+    for package in "$@"; do
+        [[ ! -e $folder/$package.unpacked ]] || continue
+        say "unpacking $package"
+        archives=$(mktemp -d)
+        chmod 755 "$archives" # apt downloads as another user
+        (cd "$archives" && { apt-get download -qq "$package" 2>/dev/null ||
+            { apt-get update -qq && apt-get download -qq "$package"; }; }) || die "cannot download $package"
+        mkdir -p "$folder"
+        dpkg -x "$archives"/*.deb "$folder"
+        rm -r "$archives"
+        touch "$folder/$package.unpacked"
+    done
 }
 
 # Runs a command as the person who called sudo, so that the build folder stays theirs.

@@ -92,16 +92,16 @@ INLINE int write_arp(struct xdp_md *ctx, enum dependence dependence)
 	return 0;
 }
 
-/* IPv4: the key is the destination's address. */
-INLINE int write_ip4(struct xdp_md *ctx, enum dependence dependence)
+/* IPv4 behind `ethernet` bytes: the key is the destination's address. */
+INLINE int write_ip4(struct xdp_md *ctx, const int ethernet, enum dependence dependence)
 {
 	__u32 key_be = bpf_htonl(next_key(ctx, dependence));
-	void *data = restore(ctx, 48);
+	void *data = restore(ctx, ethernet + 34);
 
 	if (!data)
 		return -1;
-	U32(data + 30) = key_be;
-	U16(data + 24) = checksum((__u64)partial_sum + key_be);
+	U32(data + ethernet + 16) = key_be;
+	U16(data + ethernet + 10) = checksum((__u64)partial_sum + key_be);
 	return 0;
 }
 
@@ -163,8 +163,9 @@ INLINE int write_magic(struct xdp_md *ctx, const int payload)
 
 GENERATOR(arp, write_arp(ctx, INDEPENDENT))
 GENERATOR(arp_dependent, write_arp(ctx, DEPENDENT))
-GENERATOR(ip4, write_ip4(ctx, INDEPENDENT))
-GENERATOR(ip4_dependent, write_ip4(ctx, DEPENDENT))
+GENERATOR(ip4, write_ip4(ctx, 14, INDEPENDENT))
+GENERATOR(ip4_dependent, write_ip4(ctx, 14, DEPENDENT))
+GENERATOR(ip4_tagged, write_ip4(ctx, 18, INDEPENDENT))
 GENERATOR(ns, write_ns(ctx, 86, INDEPENDENT))
 GENERATOR(ns_dependent, write_ns(ctx, 86, DEPENDENT))
 GENERATOR(dad, write_ns(ctx, 78, INDEPENDENT))

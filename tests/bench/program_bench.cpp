@@ -27,11 +27,11 @@
 
 #include <fmt/format.h>
 
-#include "../bpf/packet.h"
 #include "base/fd.h"
 #include "fastpath/events.h"
 #include "fastpath/fastpath.h"
 #include "sleepers.h"
+#include "workload.h"
 
 #include "bare.skel.h"
 #include "generator.skel.h"
@@ -41,33 +41,9 @@
 namespace pz::bench {
 namespace {
 
-using namespace pz::test;
+using test::Bytes;
 
 constexpr std::uint32_t segment = 1;
-constexpr std::uint16_t wake_port = 22;
-constexpr std::uint16_t magic_port = 9;
-constexpr std::uint32_t sleepers_ip4 = 0x0a000000; // the first sleeper's, as a key of the generator
-constexpr std::uint32_t nobody = 8'000'000;        // hosts from here on are none of ours
-constexpr std::size_t scanned = 1472;              // bytes of UDP payload in a frame of 1,514
-
-/// Keys that the generator draws from.
-struct Keys {
-    std::uint32_t first = 0;
-    std::uint32_t count = 1;
-};
-
-/// One kind of packet, and what becomes of it.
-struct Workload {
-    std::string name = {};
-    const bpf_program* generator = nullptr;
-    Bytes frame = {}; // with key 0
-    std::uint32_t base = 0; // the generator's key of host 0
-    Keys hosts = {};
-    std::uint32_t action = XDP_PASS;
-    pz_reason reason = PZ_REASON_NOBODY;
-    bool resized = false; // the answer is longer
-    bool wakes = false;   // each packet is an event on the ring
-};
 
 template <class T, void (*destroy)(T*)>
 struct Destroy {
@@ -100,11 +76,13 @@ public:
         options.answer_without_daemon = std::chrono::hours(24); // instead of heartbeats
         auto fastpath = PZ_TRY(fastpath::Fastpath::open(options));
         const auto loopback = if_nametoindex("lo"); // where BPF_PROG_TEST_RUN has frames come in
-        const pz_segment_key key{.ifindex = loopback, .outer_vid = 0, .inner_vid = 0};
-        PZ_TRY(fastpath->set_segment(key, segment, MacAddress{gateway_mac.bytes}));
+        for (const std::uint16_t vid : {std::uint16_t{0}, traffic_vid}) {
+            const pz_segment_key key{.ifindex = loopback, .outer_vid = vid, .inner_vid = 0};
+            PZ_TRY(fastpath->set_segment(key, vid == 0 ? segment : segment + 1, MacAddress{test::gateway_mac.bytes}));
+        }
         PZ_TRY(fastpath->heartbeat(std::chrono::steady_clock::now()));
         PZ_TRY(add_sleepers(*fastpath, segment, 0, sleepers,
-                            {.port = wake_port, .protocol = proto_tcp, .action = PZ_RULE_WAKE}));
+                            {.port = wake_port, .protocol = IPPROTO_TCP, .action = PZ_RULE_WAKE}));
         PZ_TRY(fastpath->attach("lo", static_cast<int>(loopback)));
         bpf_xdp_query_opts query{};
         query.sz = sizeof query;
@@ -150,20 +128,24 @@ public:
         return Rig(std::move(generator), std::move(bare));
     }
 
-    [[nodiscard]] const decltype(generator_bpf::progs)& generators() const { return generator_->progs; }
     [[nodiscard]] const decltype(bare_bpf::progs)& bare() const { return bare_->progs; }
 
     /// Runs `program` for `repeats` generated frames; `drain` empties the ring in between if the workload fills it. The
     /// CPU seconds.
     Result<double> run(const Workload& workload, std::uint32_t host, int program, std::uint32_t action,
                        std::uint32_t repeats, const std::function<void()>& drain) {
+        const auto* found =
+            bpf_object__find_program_by_name(generator_->obj, ("generate_" + workload.generator).c_str());
+        if (!found)
+            return fail(Errc::system, "there is no generator '" + workload.generator + "'");
+        const int generator = bpf_program__fd(found);
         auto& wanted = *generator_->bss;
         std::ranges::fill(wanted.head, std::uint8_t{0});
         std::copy_n(workload.frame.begin(), std::min(workload.frame.size(), sizeof wanted.head), wanted.head);
         wanted.length = static_cast<std::uint32_t>(workload.frame.size());
-        wanted.first = workload.base + host;
+        wanted.first = workload.first_key + host;
         wanted.count = workload.hosts.count;
-        wanted.partial_sum = covered_sum(workload.frame, workload.frame[12] == 0x08 ? 24 : 56);
+        wanted.partial_sum = covered_sum(workload.frame, workload.checksum);
         const std::uint32_t slot = 0;
         if (bpf_map_update_elem(bpf_map__fd(generator_->maps.under_test), &slot, &program, BPF_ANY) != 0)
             return fail_errno("cannot choose the program under test", errno);
@@ -171,7 +153,7 @@ public:
         double seconds = 0;
         const std::uint32_t batch = workload.wakes ? ring_batch : repeats;
         for (std::uint32_t done = 0; done < repeats; done += batch) {
-            seconds += PZ_TRY(turn(bpf_program__fd(workload.generator), workload.frame, action, batch));
+            seconds += PZ_TRY(turn(generator, workload.frame, action, batch));
             if (workload.wakes && drain)
                 drain();
         }
@@ -236,205 +218,6 @@ private:
 std::string action_name(std::uint32_t action) {
     return action == XDP_TX ? "XDP_TX" : action == XDP_DROP ? "XDP_DROP" : "XDP_PASS";
 }
-
-// ---- what is measured ----------------------------------------------------------------------------------------------
-
-Bytes repeated(std::initializer_list<std::uint8_t> pattern, std::size_t size) {
-    Bytes bytes;
-    while (bytes.size() < size)
-        bytes.insert(bytes.end(), pattern);
-    bytes.resize(size);
-    return bytes;
-}
-
-/// A Magic Packet's payload; `times` is 16 in a whole one.
-Bytes magic(const MacAddress& mac, int times = 16) {
-    Bytes bytes(6, 0xff);
-    for (int i = 0; i < times; i++)
-        bytes.insert(bytes.end(), mac.bytes.begin(), mac.bytes.end());
-    return bytes;
-}
-
-Bytes tiled(const Bytes& tile, std::size_t size) {
-    Bytes bytes;
-    while (bytes.size() < size)
-        bytes.insert(bytes.end(), tile.begin(), tile.end());
-    bytes.resize(size);
-    return bytes;
-}
-
-Bytes random_bytes(std::size_t size) {
-    Bytes bytes;
-    std::uint64_t state = 1;
-    while (bytes.size() < size) {
-        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-        bytes.push_back(static_cast<std::uint8_t>(state >> 56));
-    }
-    return bytes;
-}
-
-/// As many times `length` bytes of period six as the search for a Magic Packet looks there, with another byte in front
-/// of and behind each: it begins to look, and finds none.
-Bytes broken_periods(std::size_t length) {
-    constexpr std::size_t first_probe = 88, stride = 83, probed = 14;
-    Bytes bytes = random_bytes(scanned);
-    const auto period = repeated({0x02, 0, 0, 1, 2, 3}, length);
-    for (std::size_t end = first_probe + probed; end <= scanned; end += stride)
-        std::ranges::copy(period.end() - static_cast<std::ptrdiff_t>(std::min(length, end)), period.end(),
-                          bytes.begin() + static_cast<std::ptrdiff_t>(end - std::min(length, end)));
-    return bytes;
-}
-
-std::vector<std::pair<std::string, Bytes>> scanned_payloads() {
-    const auto stranger = sleeper_mac(nobody);
-    auto sync_in_the_middle = magic(stranger, 15);
-    sync_in_the_middle.push_back(0);
-    return {
-        {"random", random_bytes(scanned)},
-        {"text", tiled({'G', 'E', 'T', ' ', '/', 'i', 'n', 'd', 'e', 'x', '.', 'h', 't', 'm', 'l', ' '}, scanned)},
-        {"attack-ones", Bytes(scanned, 0xff)},
-        {"attack-zeros", Bytes(scanned, 0)},
-        {"attack-one-byte", Bytes(scanned, 0x61)},
-        {"attack-period-2", repeated({0x02, 0x61}, scanned)},
-        {"attack-period-3", repeated({0x02, 0x61, 0x62}, scanned)},
-        {"attack-period-6", repeated({0x02, 1, 2, 3, 4, 5}, scanned)},
-        {"attack-period-6-ones", repeated({0xff, 0xff, 0xff, 0xff, 0xff, 0}, scanned)},
-        {"attack-strangers", tiled(magic(stranger), scanned)},
-        {"attack-15-repeats", tiled(sync_in_the_middle, scanned)},
-        {"attack-stretches-14", broken_periods(14)},
-        {"attack-stretches-82", broken_periods(82)},
-    };
-}
-
-/// Every kind of packet, hot, and with as many keys as there are sleepers.
-std::vector<Workload> workloads(const Rig& rig, std::uint32_t sleepers, bool scans) {
-    const auto& make = rig.generators();
-    const Keys hot{.first = sleepers / 2, .count = 1};
-    const Keys all{.first = 0, .count = sleepers};
-    const Keys strangers{.first = nobody, .count = std::max(sleepers, 10'000U)};
-    std::vector<Workload> list;
-    const auto add = [&](Workload workload) { list.push_back(std::move(workload)); };
-    // hot and random keys, and keys that depend on the last answer
-    const auto add_answered = [&](Workload workload, const bpf_program* dependent) {
-        const auto name = workload.name;
-        workload.action = XDP_TX;
-        workload.hosts = hot;
-        workload.name = name + "-hot";
-        add(workload);
-        if (sleepers == 1)
-            return;
-        workload.hosts = all;
-        workload.name = name + "-random";
-        add(workload);
-        workload.generator = dependent;
-        workload.name = name + "-dependent";
-        add(workload);
-    };
-    const auto add_both = [&](Workload workload, const Keys& many) {
-        const auto name = workload.name;
-        workload.hosts = {.first = many.first + many.count / 2, .count = 1};
-        workload.name = name + "-hot";
-        add(workload);
-        if (many.count == 1)
-            return;
-        workload.hosts = many;
-        workload.name = name + "-random";
-        add(workload);
-    };
-
-    const Ip6Address subnet = "2001:db8::"_ip6;
-    const Ip4Address any{};
-    const Ether ether{.destination = gateway_mac};
-    add_answered({.name = "arp",
-                  .generator = make.generate_arp,
-                  .frame = (Ether{.destination = broadcast_mac} / Arp{.target_ip = any}).padded(),
-                  .base = sleepers_ip4,
-                  .reason = PZ_REASON_ARP_ANSWERED},
-                 make.generate_arp_dependent);
-    const auto solicitation = [&](const Ip6Address& source) {
-        const auto group = solicited_node(subnet);
-        return Ether{.destination = group_mac(group)} / Ip6{.source = source, .destination = group, .hop_limit = 255} /
-               Ns{.target = subnet};
-    };
-    add_answered({.name = "ns",
-                  .generator = make.generate_ns,
-                  .frame = (solicitation(client_ip6()) / source_lla()).bytes(),
-                  .reason = PZ_REASON_ND_ANSWERED,
-                  .resized = true},
-                 make.generate_ns_dependent);
-    add_answered({.name = "dad",
-                  .generator = make.generate_dad,
-                  .frame = solicitation(unspecified()).bytes(),
-                  .reason = PZ_REASON_ND_DAD_ANSWERED,
-                  .resized = true},
-                 make.generate_dad_dependent);
-    add_answered({.name = "echo4",
-                  .generator = make.generate_ip4,
-                  .frame = (ether / Ip4{.destination = any} / Icmp4{} / Raw{56, 0x61}).bytes(),
-                  .base = sleepers_ip4,
-                  .reason = PZ_REASON_ECHO_ANSWERED},
-                 make.generate_ip4_dependent);
-    add_answered({.name = "echo6",
-                  .generator = make.generate_echo6,
-                  .frame = (ether / Ip6{.destination = subnet} / Icmp6{} / Raw{56, 0x61}).bytes(),
-                  .reason = PZ_REASON_ECHO_ANSWERED},
-                 make.generate_echo6_dependent);
-
-    const auto over4 = [&](const Packet& payload) { return ether / Ip4{.destination = any} / payload; };
-    const auto over6 = [&](const Packet& payload) { return ether / Ip6{.destination = subnet} / payload; };
-    const auto add_4_and_6 = [&](const std::string& name, const Packet& payload4, const Packet& payload6,
-                                 const Keys& keys, const Workload& like) {
-        Workload workload = like;
-        workload.name = name + "4";
-        workload.generator = make.generate_ip4;
-        workload.frame = over4(payload4).padded();
-        workload.base = sleepers_ip4;
-        add_both(workload, keys);
-        workload.name = name + "6";
-        workload.generator = make.generate_ip6;
-        workload.frame = over6(payload6).padded();
-        workload.base = 0;
-        add_both(workload, keys);
-    };
-    const Packet syn = Tcp{.destination_port = wake_port, .flags = 0x02};
-    const Packet closed = Tcp{.destination_port = wake_port + 1, .flags = 0x02};
-    add_4_and_6("syn-hit", syn, syn, all, {.action = XDP_DROP, .reason = PZ_REASON_TRIGGER_SYN, .wakes = true});
-    add_4_and_6("syn-closed", closed, closed, all, {.action = XDP_DROP, .reason = PZ_REASON_PORT_CLOSED});
-    add_4_and_6("syn-miss", syn, syn, strangers, {});
-    const Packet data = Tcp{.flags = 0x10};
-    add_4_and_6("tcp", data / Raw{1460, 0x61}, data / Raw{1440, 0x61}, strangers, {});
-    add_4_and_6("udp", Udp{} / Raw{random_bytes(1472)}, Udp{} / Raw{random_bytes(1452)}, strangers, {});
-
-    const auto wake_all = Ether{.destination = broadcast_mac} / Ip4{.destination = "255.255.255.255"_ip4};
-    const auto wake_all6 = Ether{.destination = group_mac(all_nodes())} / Ip6{.destination = all_nodes()};
-    const Udp discard{.destination_port = magic_port};
-    const Workload wakes{.reason = PZ_REASON_TRIGGER_MAGIC, .wakes = true};
-    auto magic4 = wakes, magic6 = wakes;
-    magic4.name = "magic-hit4";
-    magic4.generator = make.generate_magic4;
-    magic4.frame = (wake_all / discard / Raw{magic(sleeper_mac(0))}).bytes();
-    add_both(magic4, all);
-    magic6.name = "magic-hit6";
-    magic6.generator = make.generate_magic6;
-    magic6.frame = (wake_all6 / discard / Raw{magic(sleeper_mac(0))}).bytes();
-    add_both(magic6, all);
-
-    if (!scans)
-        return list;
-    // the key is the address of the limited broadcast
-    const auto add_scan = [&](const std::string& name, const Bytes& payload) {
-        add({.name = "scan-" + name,
-             .generator = make.generate_ip4,
-             .frame = (Ether{.destination = broadcast_mac} / Ip4{.destination = any} / discard / Raw{payload}).bytes(),
-             .base = 0xffffffff});
-    };
-    add_scan("none", Bytes(101, 0x61)); // a byte too short for a Magic Packet
-    for (const auto& [name, payload] : scanned_payloads())
-        add_scan(name, payload);
-    return list;
-}
-
-// ---- measuring -----------------------------------------------------------------------------------------------------
 
 /// Keeps all repetitions, and writes them with the generator's share taken away.
 class Results : public benchmark::BenchmarkReporter {
@@ -533,7 +316,7 @@ void add_benchmark(const std::string& name, std::uint32_t repeats, const std::st
             return state.SkipWithError(seconds.error().message.c_str());
         while (state.KeepRunningBatch(repeats))
             state.SetIterationTime(*seconds);
-        state.SetLabel("BPF_PROG_TEST_RUN, " + path);
+        state.SetLabel("test run: " + path);
         state.counters["answered"] = repeats;
     };
     benchmark::RegisterBenchmark(name.c_str(), run)->Iterations(repeats)->UseManualTime();
@@ -599,7 +382,10 @@ Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const st
     add_bare("xdp-drop", rig.bare().bare_drop, XDP_DROP);
     add_bare("xdp-pass", rig.bare().bare_pass, XDP_PASS);
     add_bare("xdp-tx", rig.bare().bare_tx, XDP_TX);
-    for (const auto& workload : workloads(rig, sleepers, size == "1M"))
+    auto measured = workloads(sleepers);
+    if (size == "1M")
+        std::ranges::move(scans(), std::back_inserter(measured));
+    for (const auto& workload : measured)
         add_workload(rig, results, workload, size, extent.repeats, subjects);
     benchmark::RunSpecifiedBenchmarks(&results);
     benchmark::ClearRegisteredBenchmarks();

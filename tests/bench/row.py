@@ -18,9 +18,18 @@ class Row:
     target: float | None = None
     text: str = ""  # what the row measures
     field: str = "real_time"  # of the results: real_time, items_per_second, or a counter
+    unit: str = ""  # of a counter
+    guard: float | None = None  # what the guard still accepts of a ratio; None: twice the target, or half of it for ">="
 
     def __post_init__(self):
         assert self.comparison in (None, "<=", ">=") and (self.comparison is None) == (self.target is None), self
+
+    def guarded(self):
+        """The row for the guard: with a wide margin for a ratio, as it is for a count; None: not for the guard."""
+        if self.comparison is None or (self.baseline is None and (self.field == "real_time" or self.unit)):
+            return None
+        margin = (2 if self.comparison == "<=" else 0.5) if self.baseline else 1
+        return dataclasses.replace(self, target=self.guard or self.target * margin)
 
     def is_met(self, value):
         """Whether `value`, a ratio or a median, meets the target; None without a target."""
