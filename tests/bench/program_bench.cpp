@@ -69,8 +69,8 @@ std::uint32_t covered_sum(const Bytes& frame, std::size_t offset) {
 /// The program, and tables with sleepers.
 class Subject {
 public:
-    static Result<std::unique_ptr<Subject>> open(const std::string& name, std::uint32_t sleepers) {
-        auto options = room_for(sleepers);
+    static Result<std::unique_ptr<Subject>> open(const std::string& name, fastpath::Options options,
+                                                 std::uint32_t sleepers) {
         options.bpffs = "/sys/fs/bpf/" + name;
         options.magic_ports = {magic_port};
         options.answer_without_daemon = std::chrono::hours(24); // instead of heartbeats
@@ -83,7 +83,7 @@ public:
         PZ_TRY(fastpath->heartbeat(std::chrono::steady_clock::now()));
         PZ_TRY(add_sleepers(*fastpath, segment, 0, sleepers,
                             {.port = wake_port, .protocol = IPPROTO_TCP, .action = PZ_RULE_WAKE}));
-        PZ_TRY(fastpath->attach("lo", static_cast<int>(loopback)));
+        static_cast<void>(PZ_TRY(fastpath->attach("lo", static_cast<int>(loopback))));
         bpf_xdp_query_opts query{};
         query.sz = sizeof query;
         if (const int error = bpf_xdp_query(static_cast<int>(loopback), 0, &query); error != 0)
@@ -198,7 +198,6 @@ private:
     Result<> hold(int program) {
         if (held_ == program)
             return {};
-        PZ_TRY(let_go());
         held_ = program;
         return attach(program);
     }
@@ -262,6 +261,8 @@ public:
             run.real_accumulated_time -=
                 surplus[name] * static_cast<double>(run.iterations) / benchmark::GetTimeUnitMultiplier(run.time_unit);
             run.cpu_accumulated_time = run.real_accumulated_time;
+            if (run.time_unit == benchmark::kNanosecond)
+                run.counters["items_per_second"] = 1e9 / run.GetAdjustedRealTime();
             for (const auto& [result, other, what] : comparisons_)
                 if (result == name)
                     run.counters[what] = run.GetAdjustedRealTime() - (median(raw[other]) - surplus[other]);
@@ -370,8 +371,8 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
 /// Everything with so many sleepers in the tables.
 Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const std::string& size,
                       std::uint32_t sleepers) {
-    std::vector<std::unique_ptr<Subject>> subjects;
-    subjects.push_back(PZ_TRY(Subject::open("proxzzy", sleepers)));
+    std::vector<std::unique_ptr<Subject>> subjects; // a variant of the program is one more, with options of its own
+    subjects.push_back(PZ_TRY(Subject::open("proxzzy", room_for(sleepers), sleepers)));
     const auto add_bare = [&](const std::string& name, const bpf_program* program, std::uint32_t action) {
         add_benchmark(fmt::format("program/loop/{}/{}", size, name), 3 * extent.repeats,
                       action_name(action) + ", no generator",
@@ -392,7 +393,7 @@ Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const st
     return rig.let_go();
 }
 
-/// Loading an object at its default sizes, or only its maps: the time, and how many instructions the verifier looked
+/// Loading an object at its default sizes, or only its maps: the time, and the instructions that the verifier looked
 /// at.
 template <class Skeleton>
 void add_load(const std::string& name, bool with_program, Skeleton* (*open)(), int (*load)(Skeleton*),
@@ -467,8 +468,10 @@ Result<> measure(Results& results, const Extent& extent) {
     PZ_TRY(pin_to_processor());
     auto rig = PZ_TRY(Rig::open());
     measure_load(results);
-    for (const auto& [size, sleepers] : extent.sizes)
+    for (const auto& [size, sleepers] : extent.sizes) {
+        fmt::print(stderr, "program_bench: {} sleepers\n", size);
         PZ_TRY(measure_size(rig, results, extent, size, sleepers));
+    }
     return {};
 }
 
