@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Makes a new packet of each turn of BPF_PROG_TEST_RUN, which repeats one buffer and does not restore it, and hands it to
- * the program under test: the frame's beginning is written anew with a pseudo-random key in it.  By a tail call, so that
- * the program under test is the unmodified one.
+ * Makes a new packet for each turn of BPF_PROG_TEST_RUN, which repeats one buffer and does not restore it: the frame's
+ * beginning is written anew with a pseudo-random key in it.  The program under test is tail-called, so that it is the
+ * unmodified one.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>

@@ -19,7 +19,7 @@ class Row:
     text: str = ""  # what the row measures
     field: str = "real_time"  # of the results: real_time, items_per_second, or a counter
     unit: str = ""  # of a counter
-    guard: float | None = None  # what the guard still accepts of a ratio; None: twice the target, or half of it for ">="
+    guard: float | None = None  # what the guard accepts of a ratio; None: twice the target, or half of it for ">="
 
     def __post_init__(self):
         assert self.comparison in (None, "<=", ">=") and (self.comparison is None) == (self.target is None), self

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel program by itself: a ratio is the time of one frame over that of the cheapest program with that verdict."""
+"""The kernel program by itself: a ratio is the time of a frame over that of the cheapest program with that verdict."""
 
 from row import Row
 
