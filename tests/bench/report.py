@@ -104,6 +104,14 @@ def format_number(value, unit=""):
     return text + (unit if unit == "/s" else unit and " " + unit)
 
 
+def base_of(row):
+    """What the ratio's baseline is called: its subject, or what else tells it from the row."""
+    ours, theirs = row.name.split("/"), row.baseline.split("/")
+    if ours[-1] != theirs[-1]:
+        return theirs[-1]
+    return "/".join(part for at, part in enumerate(theirs) if ours[at : at + 1] != [part])
+
+
 def cells(line):
     """The line as text, one for each column."""
     row, summary = line.row, line.summary
@@ -114,7 +122,7 @@ def cells(line):
         format_number(summary.median, summary.unit),
         format_number(summary.p5),
         format_number(summary.p95),
-        f"{format_number(line.value)} of {row.baseline.rpartition('/')[2]}" if row.baseline else "",
+        f"{format_number(line.value)} of {base_of(row)}" if row.baseline else "",
         target,
         {True: "yes", False: "NO", None: ""}[line.met],
         summary.path,

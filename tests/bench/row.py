@@ -26,7 +26,8 @@ class Row:
 
     def guarded(self):
         """The row for the guard: with a wide margin for a ratio, as it is for a count; None: not for the guard."""
-        if self.comparison is None or (self.baseline is None and (self.field in ("real_time", "items_per_second") or self.unit)):
+        is_count = self.field not in ("real_time", "items_per_second") and not self.unit
+        if self.comparison is None or (self.baseline is None and not is_count):
             return None
         margin = (2 if self.comparison == "<=" else 0.5) if self.baseline else 1
         return dataclasses.replace(self, target=self.guard or self.target * margin)

@@ -51,6 +51,11 @@ class Report(unittest.TestCase):
         _, out = self.report([MANY], entries("g/a/1/ours", [10]), entries("g/a/1/bare", [6]))
         self.assertRegex(out, r"100,000,000/s .* 0\.60 of bare +>= 0\.50 +yes")
 
+    def test_a_baseline_of_the_same_subject_is_called_by_what_it_is(self):
+        row = Row("g/a-2cpu/1/ours", "g/a/1/ours", ">=", 1.5, "two processors", "items_per_second")
+        _, out = self.report([row], entries("g/a-2cpu/1/ours", [5]), entries("g/a/1/ours", [10]))
+        self.assertRegex(out, r"2\.00 of a +>= 1\.50 +yes")
+
     def test_what_was_not_measured_is_named(self):
         _, out = self.report([FAST, COUNT], entries("g/a/1/ours", [10]))
         self.assertIn("not measured in this run: g/a/1/bare, g/load/1/ours", out)
