@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -33,6 +34,8 @@ BYTES = {"ask_arp": 60, "ask_ns": 86, "data": 1514}
 STRANGERS = 4096  # destinations that rotate in pass-through
 ASKED, SENDER = 1, 0  # CPUs: of what answers, where that is a process or thread; of what asks
 CPU_LOAD = 1_000_000  # questions a second for the CPU time of an answer
+ROUNDS, MILLISECONDS = 9, 300
+SHORT_ROUNDS, SHORT_MILLISECONDS = 3, 100
 
 NDPPD = """route-ttl 30000
 proxy {interface} {{
@@ -230,8 +233,8 @@ class Wire:
                                     for address in (ASKER4, ASKER6))])
 
     def create_bare(self):
-        for program in ("reflect", "drop", "pass"):
-            pair = self.pair(program)
+        for name, program in (("reflector", "reflect"), ("drop", "drop"), ("pass", "pass")):
+            pair = self.pair(name)
             self.attach(pair.namespace, pair.asked, program)
         self.pair("none")
 
@@ -301,11 +304,13 @@ class Wire:
         return self.load.ask("measure", program, BYTES[program], pair.asking, keys, ",".join(map(str, cpus)),
                              milliseconds, rate)
 
-    def measure(self, case, milliseconds):
-        """What wire_load counted, with the frames that were `received` at the other end; Failed if they did not take the
-        way that the case is about."""
+    def measure(self, case, milliseconds, threads=()):
+        """What wire_load counted, with the frames that were `received` at the other end, and the CPU time that was
+        `used` by threads, those of the peer among them; Failed if they did not take the way that the case is about."""
         before = case.responder.ask("") if case.responder else {}
         received = case.pair.received()
+        threads = [*threads, *([case.peer] if case.peer else [])]
+        used = sum(map(cpu_ns, threads))
         if case.peer:
             os.kill(case.peer, signal.SIGCONT)
         try:
@@ -313,6 +318,7 @@ class Wire:
         finally:
             if case.peer:
                 os.kill(case.peer, signal.SIGSTOP)
+        count["used"] = (sum(map(cpu_ns, threads)) - used) / 1e9
         count["received"] = case.pair.received() - received
         after = case.responder.ask("") if case.responder else {}
         sent = count["all_asked"]
@@ -353,14 +359,24 @@ class Wire:
                 (mount / f"class/net/{interface}/threaded").write_text("0")
 
 
-def napi_threads(interface):
-    """The kernel threads that serve it."""
+def kernel_threads(name):
+    """The pids of those whose name begins so."""
     found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
-        with contextlib.suppress(OSError):
-            if path.read_text().startswith(f"napi/{interface}-"):
+        with contextlib.suppress(OSError):  # it has ended
+            if path.read_text().startswith(name):
                 found.append(int(path.parent.name))
     return found
+
+
+def napi_threads(interface):
+    return kernel_threads(f"napi/{interface}-")
+
+
+@functools.cache
+def softirq_thread(cpu):
+    """Does what the kernel does not want to do in the thread that it interrupted."""
+    return kernel_threads(f"ksoftirqd/{cpu}\n")[0]
 
 
 def cpu_ns(pid):
@@ -373,8 +389,7 @@ def cases(wire, cpus):
     both = (SENDER, ASKED)
 
     def bare(what, subject, program, wants, path, **more):
-        return Case(what, "any", subject, program, wire.pairs[subject], path, wants,
-                    keys=SIZES["10k"], **more)
+        return Case(what, "any", subject, program, wire.pairs[subject], path, wants, keys=SIZES["10k"], **more)
 
     def proxzzy(what, size, program, **more):
         reason = {"ask_arp": "arp-answered", "ask_ns": "nd-answered"}[program]
@@ -404,50 +419,52 @@ def cases(wire, cpus):
     for what, program in (("arp", "ask_arp"), ("ns", "ask_ns")):
         every = [("", {}), ("-2cpu", {"cpus": both})] if cpus > 1 else [("", {})]
         for suffix, more in every:
-            plain.append(bare(what + suffix, "reflect", program, "reflected", "xdp native, XDP_TX", **more))
+            plain.append(bare(what + suffix, "reflector", program, "reflected", "xdp native, XDP_TX", **more))
             plain += [proxzzy(what + suffix, size, program, **more) for size in wire.sizes]
             plain.append(kernel(what + suffix, "hot", program, **more))
         more = {"cpus": (SENDER,), "rate": CPU_LOAD}
-        own_cpu.append(bare(what + "-cpu", "reflect", program, "some", "xdp native, XDP_TX", **more))
+        own_cpu.append(bare(what + "-cpu", "reflector", program, "some", "xdp native, XDP_TX", **more))
         own_cpu += [proxzzy(what + "-cpu", size, program, wants="some", **more) for size in wire.sizes]
         own_cpu.append(kernel(what + "-cpu", "hot", program, **more))
-    plain.append(kernel("arp", largest, "ask_arp"))
+    plain += [kernel("arp", size, "ask_arp") for size in wire.sizes if size != "hot"]
     own_cpu.append(kernel("arp-cpu", largest, "ask_arp", cpus=(SENDER,), rate=CPU_LOAD))
     for subject, pair, path in (("none", "none", "kernel"), ("pass", "pass", "xdp native, XDP_PASS"),
                                 ("proxzzy", f"proxzzy-{largest}", "xdp native, XDP_PASS")):
         ours = {"reason": "nobody", "responder": wire.responders[largest]} if subject == "proxzzy" else {}
-        plain.append(Case("pass", largest, subject, "data", wire.pairs[pair], path, "received", STRANGERS, **ours))
+        size = largest if subject == "proxzzy" else "any"
+        plain.append(Case("pass", size, subject, "data", wire.pairs[pair], path, "received", STRANGERS, **ours))
     proxies = [(size, Case(what, size, "neigh-proxy", program, wire.pairs["proxy"], "kernel, ip neigh add proxy",
                            "replies", SIZES[size]))
                for size in ("hot", "1k", "10k") for what, program in (("arp", "ask_arp"), ("ns", "ask_ns"))]
     return plain, own_cpu, proxies
 
 
-def entry(case, round_number, count, ns, answered, **more):
-    """A result in the form of Google Benchmark."""
-    return {
-        "name": case.name, "run_name": case.name, "run_type": "iteration", "repetition_index": round_number,
-        "iterations": count["asked"], "real_time": ns, "cpu_time": count["cpu_seconds"] * 1e9 / answered,
-        "time_unit": "ns", "items_per_second": answered / count["seconds"], "asked": count["asked"],
-        "answered": answered, "path": case.path, **more}
+def entry(case, number, count, answered, seconds, ns):
+    """A result in the form of Google Benchmark: `answered` frames in so many seconds, `ns` for each."""
+    return {"name": case.name, "run_name": case.name, "run_type": "iteration", "repetition_index": number,
+            "iterations": count["asked"], "real_time": ns, "cpu_time": count["cpu_seconds"] * 1e9 / answered,
+            "time_unit": "ns", "items_per_second": answered / seconds, "asked": count["asked"], "answered": answered,
+            "path": case.path}
 
 
-def measure_rate(wire, case, round_number, milliseconds):
-    """Answers a second, and the time of a question and its answer."""
-    count = wire.measure(case, milliseconds)
-    answered = {"reflected": count["reflected"], "received": count["asked"]}.get(case.wants, count["replies"])
-    return entry(case, round_number, count, count["seconds"] * 1e9 / answered, answered)
+def measure_rate(wire, case, number, milliseconds):
+    """Answers a second, of the time of the CPUs that do all the work, or of the one that has the peer: so it does not
+    matter what else runs there.  Google Benchmark has it so too."""
+    count = wire.measure(case, milliseconds, [] if case.peer else map(softirq_thread, case.cpus))
+    if case.peer:  # what it does before and after counts too
+        answered, seconds = count["all_returned"], count["used"]
+    else:
+        answered = {"reflected": count["reflected"], "received": count["asked"]}.get(case.wants, count["replies"])
+        seconds = (count["cpu_seconds"] + count["used"]) / len(case.cpus)
+    return entry(case, number, count, answered, seconds, count["seconds"] * 1e9 / answered)
 
 
-def measure_cpu(wire, case, round_number, milliseconds, threads):
+def measure_cpu(wire, case, number, milliseconds, threads):
     """CPU time of an answer, where it is given."""
-    pids = threads[case.pair.namespace.name.removeprefix(wire.prefix)] + ([case.peer] if case.peer else [])
-    before = sum(map(cpu_ns, pids))
-    count = wire.measure(case, milliseconds)
-    used = sum(map(cpu_ns, pids)) - before
+    count = wire.measure(case, milliseconds, threads[case.pair.namespace.name.removeprefix(wire.prefix)])
     # the CPU time contains the questions that warm up; a program sends back all that comes in
     answered = count["received"] if case.path.startswith("xdp") else count["all_returned"]
-    return entry(case, round_number, count, used / answered, answered, cpu_used=used)
+    return entry(case, number, count, answered, count["seconds"], count["used"] * 1e9 / answered)
 
 
 def main(arguments):
@@ -457,7 +474,7 @@ def main(arguments):
     parser.add_argument("--only", default="", help="only results whose name contains this")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    rounds, milliseconds = (3, 100) if options.short else (9, 300)
+    rounds, milliseconds = (SHORT_ROUNDS, SHORT_MILLISECONDS) if options.short else (ROUNDS, MILLISECONDS)
     usable = len(os.sched_getaffinity(0))
     results = []
     with Wire(["hot", "10k"] if options.short else ["hot", "10k", "1M"]) as wire:

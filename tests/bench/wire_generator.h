@@ -5,7 +5,7 @@
 #include <linux/types.h>
 
 #define WIRE_CPUS 64
-#define WIRE_BATCH 64 /* frames between two looks at the clock */
+#define WIRE_BATCH 192 /* frames between two looks at the clock: not more than the 256 of a ring */
 
 struct wire_generator {
     __u64 seed;
