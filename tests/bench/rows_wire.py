@@ -23,7 +23,8 @@ def answers(what):
     word = QUESTIONS[what]
     yield rate(f"{what}/any/reflector", f"{word}, sent back as it is")
     for size, hosts in SIZES.items():
-        yield rate(f"{what}/{size}/proxzzy", f"{word}, {hosts}", f"{what}/any/reflector", OF_REFLECTOR.get((what, size)))
+        target = OF_REFLECTOR.get((what, size))
+        yield rate(f"{what}/{size}/proxzzy", f"{word}, {hosts}", f"{what}/any/reflector", target)
 
 
 def two_cores(what):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Answers per second and CPU time of an answer, on a link: proxzzy's data path next to bare XDP programs, the kernel and
-other proxies.  Each subject has a network namespace and a veth pair of its own; all other ends are in the namespace of
-the asker, where wire_load sends live frames and counts what comes back.  Nothing else on this machine is touched."""
+"""Answers per second and CPU time of an answer, on a link: proxzzy's data path next to bare XDP programs, the kernel
+and other proxies.  Each subject has a network namespace and a veth pair of its own; all other ends are in the namespace
+of the asker, where wire_load sends live frames and counts what comes back.  Nothing else on this machine is touched."""
 
 import argparse
 import contextlib
@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
@@ -32,7 +31,8 @@ ASKER4, ASKER6 = "192.0.2.1", "fe80::1"
 SIZES = {"hot": 1, "1k": 1000, "10k": 10_000, "1M": 1_000_000}
 BYTES = {"ask_arp": 60, "ask_ns": 86, "data": 1514}
 STRANGERS = 4096  # destinations that rotate in pass-through
-ASKED, SENDER = 1, 0  # CPUs: of what answers, where that is a process or thread; of what asks
+CPUS = sorted(os.sched_getaffinity(0))
+SENDER, ASKED = (CPUS * 2)[:2]  # of what asks, and of what answers if that is a process or thread of its own
 CPU_LOAD = 1_000_000  # questions a second for the CPU time of an answer
 ROUNDS, MILLISECONDS = 9, 300
 SHORT_ROUNDS, SHORT_MILLISECONDS = 3, 100
@@ -96,7 +96,8 @@ class Pair:
     def received(self):
         """Frames that came in at the asked end."""
         with self.namespace.entered(), open("/proc/thread-self/net/dev") as file:
-            return next(int(line.split(":")[1].split()[1]) for line in file if line.strip().startswith(self.asked + ":"))
+            lines = [line.split() for line in file]
+        return next(int(words[2]) for words in lines if words[0] == self.asked + ":")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,18 +172,14 @@ class Wire:
 
     def remove(self):
         """Whatever bears the names of this benchmark: processes in its namespaces, these, mounts and the folder."""
-        for process in self.processes:
-            if process.stdin:
-                process.stdin.close()  # which ends wire_load and responders
         namespaces = [Namespace(path.name) for path in Path("/run/netns").glob(self.prefix + "*")]
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            for ns in namespaces:
-                for pid in ns.pids() if number else ():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, number)
-                        os.kill(pid, signal.SIGCONT)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in (pid for ns in namespaces for pid in ns.pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                    os.kill(pid, signal.SIGCONT)
             with contextlib.suppress(AssertionError):
-                wait_until("no process in the namespaces", lambda: not self.alive(namespaces), 5)
+                wait_until("no process in the namespaces", lambda: not self.alive(namespaces), 20)
                 break
         for ns in namespaces:
             ns.remove()
@@ -251,7 +248,8 @@ class Wire:
     def create_kernel(self):
         """Neighbour discovery of the kernel: for own addresses, and as a proxy."""
         pair = self.pair("kernel", kernel=True)
-        pair.namespace.batch([f"addr add {sleeper4(0)}/32 dev {pair.asked}", "route add local 10.0.0.0/8 dev lo",  # AnyIP
+        pair.namespace.batch([f"addr add {sleeper4(0)}/32 dev {pair.asked}",
+                              "route add local 10.0.0.0/8 dev lo",  # AnyIP
                               f"addr add {sleeper6(0)}/128 dev {pair.asked} nodad"])
         pair = self.pair("proxy", kernel=True)
         pair.namespace.sysctl(**{"ipv4__ip_forward": 1, "ipv6__conf__all__forwarding": 1,
@@ -287,9 +285,9 @@ class Wire:
             path = self.folder / f"{name}.conf"
             path.write_text(config.format(interface=pair.asked))
             words = {"CONFIG": path, "INTERFACE": pair.asked}
+            argv = ["nice", "-n", "-20", "taskset", "-c", ASKED, *(words.get(word, word) for word in argv)]
             with open(self.folder / f"{name}.out", "w") as out:
-                process = pair.namespace.start("nice", "-n", "-20", "taskset", "-c", ASKED, *(words.get(word, word) for word in argv),
-                                               stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+                process = pair.namespace.start(*argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
             self.processes.append(process)
             if name == "farpd":  # goes to the background by itself
                 process.wait(10)
@@ -336,8 +334,8 @@ class Wire:
 
     @contextlib.contextmanager
     def threaded(self, pairs):
-        """Both ends are served by kernel threads: the asked ones alone on a CPU.  Yields {pair's name: pids of the asked
-        end's}."""
+        """Both ends are served by kernel threads, the asked ones alone on a CPU.  Yields {pair's name: pids of the
+        asked end's}."""
         ends = []
         for name in ("asker", *pairs):
             ns = self.asker if name == "asker" else self.pairs[name].namespace
@@ -384,9 +382,8 @@ def cpu_ns(pid):
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def cases(wire, cpus):
-    """(cases in which the sending CPU does all the work, or two do; cases for CPU time; those of the proxy's entries)"""
-    both = (SENDER, ASKED)
+def cases(wire):
+    """(cases in which the CPUs that send do all the work; cases for CPU time; (size, case) for the proxy's entries)"""
 
     def bare(what, subject, program, wants, path, **more):
         return Case(what, "any", subject, program, wire.pairs[subject], path, wants, keys=SIZES["10k"], **more)
@@ -417,8 +414,7 @@ def cases(wire, cpus):
                peer("ns-cpu", largest, "ndppd", "ask_ns", rate=CPU_LOAD),
                peer("ns-cpu", largest, "npd6", "ask_ns", rate=CPU_LOAD)]
     for what, program in (("arp", "ask_arp"), ("ns", "ask_ns")):
-        every = [("", {}), ("-2cpu", {"cpus": both})] if cpus > 1 else [("", {})]
-        for suffix, more in every:
+        for suffix, more in (("", {}), ("-2cpu", {"cpus": (SENDER, ASKED)})):
             plain.append(bare(what + suffix, "reflector", program, "reflected", "xdp native, XDP_TX", **more))
             plain += [proxzzy(what + suffix, size, program, **more) for size in wire.sizes]
             plain.append(kernel(what + suffix, "hot", program, **more))
@@ -475,10 +471,11 @@ def main(arguments):
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rounds, milliseconds = (SHORT_ROUNDS, SHORT_MILLISECONDS) if options.short else (ROUNDS, MILLISECONDS)
-    usable = len(os.sched_getaffinity(0))
+    if len(CPUS) < 2:
+        raise Failed("needs two CPUs")
     results = []
     with Wire(["hot", "10k"] if options.short else ["hot", "10k", "1M"]) as wire:
-        plain, own_cpu, proxies = cases(wire, usable)
+        plain, own_cpu, proxies = cases(wire)
         plain, own_cpu = ([case for case in some if options.only in case.name] for some in (plain, own_cpu))
         proxies = [(size, case) for size, case in proxies
                    if options.only in case.name and not (options.short and size == "10k")]
@@ -495,7 +492,7 @@ def main(arguments):
                 random.shuffle(own_cpu)
                 results += [measure_cpu(wire, case, number, milliseconds, threads) for case in own_cpu]
     context = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "host_name": platform.node(),
-               "executable": "tests/bench/wire_bench.py", "num_cpus": usable, "kernel": platform.release(),
+               "executable": "tests/bench/wire_bench.py", "num_cpus": len(CPUS), "kernel": platform.release(),
                "load_avg": list(os.getloadavg()), "library_build_type": "release"}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"context": context, "benchmarks": results}, indent=1) + "\n")
@@ -504,5 +501,5 @@ def main(arguments):
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except Failed as reason:
+    except (Failed, AssertionError) as reason:
         sys.exit(f"wire_bench: {reason}")

@@ -174,6 +174,7 @@ Result<std::string> measure(const wire_generator_bpf& skeleton, const Load& load
     std::barrier together(static_cast<std::ptrdiff_t>(load.cpus.size() + 1));
     std::vector<Result<double>> cpu(load.cpus.size());
     std::vector<std::thread> threads;
+    threads.reserve(load.cpus.size());
     const Count cold = count(skeleton);
     for (std::size_t i = 0; i < load.cpus.size(); i++)
         threads.emplace_back([&, i] { cpu[i] = keep_sending(load, load.cpus[i], together); });
