@@ -173,13 +173,13 @@ class Wire:
     def remove(self):
         """Whatever bears the names of this benchmark: processes in its namespaces, these, mounts and the folder."""
         namespaces = [Namespace(path.name) for path in Path("/run/netns").glob(self.prefix + "*")]
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number, patience in ((signal.SIGTERM, 2), (signal.SIGKILL, 20)):  # farpd is too busy to listen
             for pid in (pid for ns in namespaces for pid in ns.pids()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
                     os.kill(pid, signal.SIGCONT)
             with contextlib.suppress(AssertionError):
-                wait_until("no process in the namespaces", lambda: not self.alive(namespaces), 20)
+                wait_until("no process in the namespaces", lambda: not self.alive(namespaces), patience)
                 break
         for ns in namespaces:
             ns.remove()
