@@ -34,7 +34,7 @@ STRANGERS = 4096  # destinations that rotate in pass-through
 CPUS = sorted(os.sched_getaffinity(0))
 SENDER, ASKED = (CPUS * 2)[:2]  # of what asks, and of what answers if that is a process or thread of its own
 CPU_LOAD = 1_000_000  # questions a second for the CPU time of an answer
-ROUNDS, MILLISECONDS = 9, 300
+ROUNDS, MILLISECONDS = 9, 200
 SHORT_ROUNDS, SHORT_MILLISECONDS = 3, 100
 
 NDPPD = """route-ttl 30000

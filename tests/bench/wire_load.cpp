@@ -270,6 +270,8 @@ Result<> serve() {
     const Skeleton skeleton(wire_generator_bpf__open_and_load());
     if (!skeleton)
         return fail_errno("cannot load the generator", errno);
+    for (std::uint64_t number = 0; auto& generator : skeleton->bss->generators) // else two CPUs ask the same at a time
+        generator.seed = ++number * 0x9e3779b97f4a7c15;
     for (std::string line; std::getline(std::cin, line);) {
         std::istringstream words(line);
         std::string command;
