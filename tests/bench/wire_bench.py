@@ -30,7 +30,7 @@ ASKER_MAC, ASKED_MAC = "02:aa:bb:cc:dd:ee", "02:aa:bb:cc:dd:01"  # as in wire_ge
 ASKER4, ASKER6 = "192.0.2.1", "fe80::1"
 SIZES = {"hot": 1, "1k": 1000, "10k": 10_000, "1M": 1_000_000}
 BYTES = {"ask_arp": 60, "ask_ns": 86, "data": 1514}
-STRANGERS = 4096  # destinations that rotate in pass-through
+FLOWS = {"pass-hot": 1, "pass-rotating": 4096}  # destinations of what passes through
 CPUS = sorted(os.sched_getaffinity(0))
 SENDER, ASKED = (CPUS * 2)[:2]  # of what asks, and of what answers if that is a process or thread of its own
 CPU_LOAD = 1_000_000  # questions a second for the CPU time of an answer
@@ -424,11 +424,11 @@ def cases(wire):
         own_cpu.append(kernel(what + "-cpu", "hot", program, **more))
     plain += [kernel("arp", size, "ask_arp") for size in wire.sizes if size != "hot"]
     own_cpu.append(kernel("arp-cpu", largest, "ask_arp", cpus=(SENDER,), rate=CPU_LOAD))
-    for subject, pair, path in (("none", "none", "kernel"), ("pass", "pass", "xdp native, XDP_PASS"),
-                                ("proxzzy", f"proxzzy-{largest}", "xdp native, XDP_PASS")):
-        ours = {"reason": "nobody", "responder": wire.responders[largest]} if subject == "proxzzy" else {}
-        size = largest if subject == "proxzzy" else "any"
-        plain.append(Case("pass", size, subject, "data", wire.pairs[pair], path, "received", STRANGERS, **ours))
+    for what, keys in FLOWS.items():
+        for subject, path in (("none", "kernel"), ("pass", "xdp native, XDP_PASS")):
+            plain.append(Case(what, "any", subject, "data", wire.pairs[subject], path, "received", keys))
+        plain.append(Case(what, largest, "proxzzy", "data", wire.pairs[f"proxzzy-{largest}"], "xdp native, XDP_PASS",
+                          "received", keys, reason="nobody", responder=wire.responders[largest]))
     proxies = [(size, Case(what, size, "neigh-proxy", program, wire.pairs["proxy"], "kernel, ip neigh add proxy",
                            "replies", SIZES[size]))
                for size in ("hot", "1k", "10k") for what, program in (("arp", "ask_arp"), ("ns", "ask_ns"))]
