@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures wakes: SYN on the wire to Magic Packet on the wire, and SYN to established connection.
+
+The first part is proxzzyd and tests/bench/wake_probe.cpp at the two ends of a cable, the second a LAN whose hosts really
+sleep (tests/support/lan.py).  Every SYN is one to another sleeping host, and is counted: by the kernel program, as a
+Magic Packet, as a held packet that was delivered."""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from cable import Cable, build_folder, control_load, wait_quiet, wait_until
+from lan import Lan
+from results import Results, nearest_rank
+
+LOADS = {"idle": "idle", "cpu": "two spinners on each processor", "arp": "500,000 ARP requests/s"}
+ARP_RATE = 500_000
+ASKED = 1024  # hosts that the ARP requests are for
+WARM_UP = 200  # wakes that are not counted
+PATH = "XDP, ring, trigger thread, AF_PACKET"
+BARE_PATH = "eventfd, real-time thread"
+
+
+def trigger_thread(proxy):
+    """Nanoseconds that the daemon's trigger thread has run, and that it was ready and did not run."""
+    for task in Path(f"/proc/{proxy.process.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == "trigger":
+            return [int(word) for word in (task / "schedstat").read_text().split()[:2]]
+    raise AssertionError("the daemon has no trigger thread")
+
+
+class Probe:
+    """wake_probe on the client's end."""
+
+    def __init__(self, cable, hosts):
+        program = build_folder() / "tests" / "bench" / "wake_probe"
+        self.process = cable.start(cable.client_ns, program, "eth0", "spare0", hosts, ASKED, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
+
+    def measure(self, load, first, count):
+        self.process.stdin.write(f"{load} {first} {count}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "wake_probe ended"
+        return json.loads(line)
+
+
+def measure_round(proxy, probe, load, first, count):
+    """A round of wakes in one case; checks that each took the path that it was meant to."""
+    before, thread_before = proxy.counters(), trigger_thread(proxy)
+    result = probe.measure(load, first, count)
+    wait_until("every held packet is delivered", lambda: not proxy.ctl("status")["held_packets"])
+    wait_quiet(proxy)
+    result["run_us"], result["ready_us"] = (
+        (now - before) / 1000 / count for now, before in zip(trigger_thread(proxy), thread_before))
+    now = proxy.counters()
+    counted = {name: now[name] - before[name] for name in now}
+    assert counted["trigger-syn"] == count, f"{load}: {counted['trigger-syn']} of {count} SYNs are triggers"
+    assert result["lost"] == 0, f"{load}: {result['lost']} of {count} wakes are lost"
+    assert counted["sign-of-life"] == count, f"{load}: {counted['sign-of-life']} of {count} hosts came back"
+    assert counted["ring-full"] == 0, f"{load}: {counted['ring-full']} events found no room"
+    asked, answered = result["arp_asked"], result["arp_answered"]
+    # the gateway's queue is a veth's, of 256 frames: what finds it full never arrives
+    assert asked * 0.99 <= answered == counted["arp-answered"] <= asked, \
+        f"{asked} asked, {answered} answers, {counted['arp-answered']} counted"
+    if load == "arp":
+        rate = asked / result["seconds"]
+        assert rate >= 0.95 * ARP_RATE, f"{rate:.0f} ARP requests/s instead of {ARP_RATE}"
+    return result
+
+
+def summary(times):
+    return {"p50": nearest_rank(times, 0.5), "p99": nearest_rank(times, 0.99), "p99_9": nearest_rank(times, 0.999),
+            "max": max(times), "wakes": len(times)}
+
+
+def say(times):
+    return ", ".join(f"{name} {value:.1f}" for name, value in summary(times).items())
+
+
+def measure_syn_to_magic(results, rounds, wakes, seed):
+    """Rounds of each case in turn; every wake is another host's first."""
+    hosts = WARM_UP + rounds * wakes * len(LOADS)
+    with Cable("wake") as cable:
+        proxy = cable.proxy("--max-hosts", hosts + ASKED, "--log-level", "warn")
+        control_load(proxy, "add", hosts + ASKED, 600)
+        control_load(proxy, "sleep", hosts + ASKED, 600)
+        proxy.wait_state("asleep", f"h{hosts + ASKED - 1}", 600)
+        wait_quiet(proxy)
+        probe = Probe(cable, hosts)
+        first = WARM_UP
+        probe.measure("idle", 0, WARM_UP)
+        all_times = {(load, subject): [] for load in LOADS for subject in ("proxzzyd", "thread")}
+        for _ in range(rounds):
+            for load in random.Random(seed + first).sample(list(LOADS), len(LOADS)):
+                result = measure_round(proxy, probe, load, first, wakes)
+                first += wakes
+                times, bare = ([ns / 1000 for ns in result[key]] for key in ("nanoseconds", "bare"))
+                all_times[load, "proxzzyd"] += times
+                all_times[load, "thread"] += bare
+                arp = {"arp_per_second": result["arp_asked"] / result["seconds"]} if load == "arp" else {}
+                results.add(f"syn-to-magic/{load}/proxzzyd", statistics.median(times), "us", PATH, lost=result["lost"],
+                            run_us=result["run_us"], ready_us=result["ready_us"], **summary(times), **arp)
+                results.add(f"syn-to-magic/{load}/thread", statistics.median(bare), "us", BARE_PATH, **summary(bare))
+                print(f"{load}: {say(times)}; run {result['run_us']:.1f}, ready {result['ready_us']:.1f} "
+                      f"| bare thread: {say(bare)}", file=sys.stderr)
+        for (load, subject), times in all_times.items():
+            results.add(f"syn-to-magic/{load}/{subject}, all rounds", statistics.median(times), "us",
+                        PATH if subject == "proxzzyd" else BARE_PATH, lost=0, **summary(times))
+        proxy.stop()
+
+
+def measure_connect(results, rounds, hosts):
+    """connect() to hosts that sleep, and resume 0.3 s after a Magic Packet."""
+    with Lan("bench-wake", hosts=hosts) as lan:
+        proxy = lan.proxy("--log-level", "warn")
+        sleepers = {f"sleeper{i}": host for i, host in enumerate(lan.segments[0].hosts)}
+        for name, host in sleepers.items():
+            proxy.add(host, name)
+        for _ in range(rounds):
+            for name, host in sleepers.items():
+                proxy.ctl("host", "sleep", name)
+                host.suspend()
+            for name in sleepers:
+                proxy.wait_state("asleep", name, 20)
+            for family in ("ipv4", "ipv6"):
+                late, total = [], []
+                for name, host in list(sleepers.items())[family == "ipv6"::2]:
+                    address = host.ip4 if family == "ipv4" else host.ip6
+                    connection = lan.client.connect(address)
+                    late.append(connection.connected - host.wait_usable(address, connection.started))
+                    total.append(connection.connected - connection.started)
+                results.add(f"connect/{family}/proxzzyd", statistics.median(late) * 1000, "ms",
+                            "first SYN held and delivered", max=max(late) * 1000, wakes=len(late),
+                            since_syn_ms=statistics.median(total) * 1000)
+            for name, host in sleepers.items():
+                proxy.wait_state("awake", name)
+                host.wait_settled()
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--out", type=Path, required=True, help="the results, as Google Benchmark writes them")
+    options.add_argument("--short", action="store_true", help="3 rounds and fewer wakes")
+    options.add_argument("--rounds", type=int, help="default 9")
+    options.add_argument("--wakes", type=int, help="in each round of each case; default 1000")
+    options.add_argument("--seed", type=int, default=1, help="of the order of the cases")
+    args = options.parse_args()
+    rounds = args.rounds or (3 if args.short else 9)
+    wakes = args.wakes or (300 if args.short else 1000)
+
+    results = Results("wake")
+    measure_syn_to_magic(results, rounds, wakes, args.seed)
+    measure_connect(results, rounds, 2 if args.short else 4)
+    results.write(args.out)
+
+
+if __name__ == "__main__":
+    main()
