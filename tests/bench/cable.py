@@ -52,7 +52,10 @@ class Cable:
 
     keep = False  # what it starts ends with this process
 
-    def __init__(self, name):
+    def __init__(self, name, client_passes=False):
+        """`client_passes`: a program at the client's end lets everything through, for answers by XDP_TX arrive only
+        where there is one."""
+        self.client_passes = client_passes
         digest = hashlib.sha256(f"{name} {build_folder().resolve()}".encode()).hexdigest()[:6]
         self.prefix = f"pz-{digest}-"
         self.folder = Path("/run") / f"pz-{digest}"
@@ -88,6 +91,11 @@ class Cable:
                               "link set spare0 up", "link set spare1 up", "link set eth0 up"])
         self.gateway_ns.batch(["link set lo up", "link set lan0 up", f"addr add {GATEWAY_IP}/24 dev lan0",
                                "addr add 2001:db8:ffff::1/64 dev lan0"])
+        if self.client_passes:
+            program = self.folder / "pass.bpf.o"
+            run(["clang", "-target", "bpf", "-O2", "-g", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu",
+                 "-c", SUPPORT / "pass.bpf.c", "-o", program])
+            self.client_ns.ip("link", "set", "dev", "eth0", "xdpdrv", "obj", str(program), "sec", "xdp")
 
     def destroy(self):
         for process in self.processes:
@@ -127,10 +135,10 @@ class Cable:
         return process
 
 
-def control_load(proxy, verb, count, timeout):
+def control_load(proxy, verb, count, *more, timeout=1200):
     """A request for each of so many hosts, from the client's processor; how many seconds it took."""
     with on_processor(CLIENT_PROCESSOR):
-        done = subprocess.run([sys.executable, SUPPORT / "control_load.py", verb, proxy.control, str(count)],
+        done = subprocess.run([sys.executable, SUPPORT / "control_load.py", verb, proxy.control, str(count), *more],
                               capture_output=True, text=True, check=False, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     return float(done.stdout)

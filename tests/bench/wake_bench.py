@@ -88,19 +88,21 @@ def measure_syn_to_magic(results, rounds, wakes, seed):
     hosts = WARM_UP + rounds * wakes * len(LOADS)
     with Cable("wake") as cable:
         proxy = cable.proxy("--max-hosts", hosts + ASKED, "--log-level", "warn")
-        control_load(proxy, "add", hosts + ASKED, 600)
-        control_load(proxy, "sleep", hosts + ASKED, 600)
+        control_load(proxy, "add", hosts + ASKED)
+        control_load(proxy, "sleep", hosts + ASKED)
         proxy.wait_state("asleep", f"h{hosts + ASKED - 1}", 600)
         wait_quiet(proxy)
         probe = Probe(cable, hosts)
         first = WARM_UP
         probe.measure("idle", 0, WARM_UP)
         all_times = {(load, subject): [] for load in LOADS for subject in ("proxzzyd", "thread")}
+        lost = dict.fromkeys(LOADS, 0)
         for _ in range(rounds):
             for load in random.Random(seed + first).sample(list(LOADS), len(LOADS)):
                 result = measure_round(proxy, probe, load, first, wakes)
                 first += wakes
                 times, bare = ([ns / 1000 for ns in result[key]] for key in ("nanoseconds", "bare"))
+                lost[load] += result["lost"]
                 all_times[load, "proxzzyd"] += times
                 all_times[load, "thread"] += bare
                 arp = {"arp_per_second": result["arp_asked"] / result["seconds"]} if load == "arp" else {}
@@ -111,7 +113,7 @@ def measure_syn_to_magic(results, rounds, wakes, seed):
                       f"| bare thread: {say(bare)}", file=sys.stderr)
         for (load, subject), times in all_times.items():
             results.add(f"syn-to-magic/{load}/{subject}, all rounds", statistics.median(times), "us",
-                        PATH if subject == "proxzzyd" else BARE_PATH, lost=0, **summary(times))
+                        PATH if subject == "proxzzyd" else BARE_PATH, lost=lost[load], **summary(times))
         proxy.stop()
 
 

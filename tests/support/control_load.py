@@ -6,9 +6,11 @@ control_load.py readers SOCKET COUNT     COUNT connections follow events and rea
                                          prints {"connections": [{"events": N, "missed": N, "last": SEQUENCE}]}
 control_load.py requests SOCKET COUNT    COUNT requests that are refused, a few connections at a time; prints "begun"
                                          after the first, and ends after the last
-control_load.py add SOCKET COUNT         COUNT hosts, many connections at a time: "h0", "h1", ..., each with a MAC, an IPv4
-control_load.py sleep SOCKET COUNT       and an IPv6 address (host_numbered()); they are put to sleep; and removed.  Prints
-control_load.py remove SOCKET COUNT      the seconds that it took; what is refused is an error"""
+control_load.py add SOCKET COUNT [IPV6]  COUNT hosts, many connections at a time: "h0", "h1", ..., each with a MAC, an IPv4
+                                         and an IPv6 address, or IPV6 of them (host_numbered())
+control_load.py sleep SOCKET COUNT       they are put to sleep
+control_load.py remove SOCKET COUNT      they are removed.  All three print the seconds that it took; what is refused is
+                                         an error"""
 
 import ipaddress
 import json
@@ -127,17 +129,21 @@ def requests(path, count, at_a_time=4, window=32):
     print(sent, flush=True)
 
 
-def host_numbered(number):
-    """Name, MAC, IPv4 and IPv6 address."""
-    return (f"h{number}", bytes([6, 0]) + number.to_bytes(4, "big"), ipaddress.ip_address("10.0.0.0") + number,
-            ipaddress.ip_address("2001:db8:aaaa::") + number)
+def host_numbered(number, ipv6=1):
+    """Name, MAC, IPv4 address and so many IPv6 addresses, each in a network of its own."""
+    first = int(ipaddress.ip_address("2001:db8:aaaa::")) + number
+    return (f"h{number}", bytes([6, 0]) + number.to_bytes(4, "big"), ipaddress.IPv4Address(0x0A000000 + number),
+            *(ipaddress.IPv6Address(first + (network << 64)) for network in range(ipv6)))
 
 
-def add_request(number):
-    name, mac, *addresses = host_numbered(number)
-    ips = (attribute(NESTED | 3, attribute(1, address.packed)) for address in addresses)
-    return message(HOST_SET, REQUEST | ACK | CREATE | EXCL,
-                   attribute(1, name.encode() + b"\0") + attribute(2, mac) + b"".join(ips))
+def add_request(ipv6=1):
+    def request(number):
+        name, mac, *addresses = host_numbered(number, ipv6)
+        ips = (attribute(NESTED | 3, attribute(1, address.packed)) for address in addresses)
+        return message(HOST_SET, REQUEST | ACK | CREATE | EXCL,
+                       attribute(1, name.encode() + b"\0") + attribute(2, mac) + b"".join(ips))
+
+    return request
 
 
 def named_request(kind):
@@ -161,7 +167,7 @@ def each_host(path, request, count, at_a_time=64, window=8):
 
 if __name__ == "__main__":
     {"readers": readers, "requests": requests,
-     "add": lambda path, count: each_host(path, add_request, count),
+     "add": lambda path, count, ipv6=1: each_host(path, add_request(int(ipv6)), count),
      "sleep": lambda path, count: each_host(path, named_request(HOST_SLEEP), count),
      "remove": lambda path, count: each_host(path, named_request(HOST_DELETE), count)}[sys.argv[1]](
-         sys.argv[2], int(sys.argv[3]))
+         sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
