@@ -28,12 +28,13 @@ unsigned minute_for(const WakePolicy& policy) {
 
 void WakePlans::set(HostId host, std::shared_ptr<const WakePlan> plan) {
     const std::lock_guard lock(mutex_);
-    plans_[host] = std::move(plan);
+    plans_[host].swap(plan); // the old one goes with `plan`, when nobody waits for the lock any more
 }
 
 void WakePlans::erase(HostId host) {
+    decltype(plans_)::node_type old; // goes when nobody waits for the lock any more
     const std::lock_guard lock(mutex_);
-    plans_.erase(host);
+    old = plans_.extract(host);
 }
 
 std::shared_ptr<const WakePlan> WakePlans::get(HostId host) const {
@@ -127,9 +128,11 @@ void TriggerThread::run(fastpath::EventRing& ring) {
 }
 
 void TriggerThread::on_event(const pz_event& event, ByteView frame) {
-    TriggerNotice notice{.event = event, .frame = Bytes(frame.begin(), frame.end()), .address = event_address(event)};
-    if (event.kind != PZ_EVENT_TRIGGER || on_trigger(event, frame, notice))
-        notify_(std::move(notice));
+    TriggerNotice notice{.event = event, .frame = {}, .address = event_address(event)};
+    if (event.kind == PZ_EVENT_TRIGGER && !on_trigger(event, frame, notice))
+        return;
+    notice.frame.assign(frame.begin(), frame.end()); // not before the Magic Packet has left
+    notify_(std::move(notice));
 }
 
 /// False: the host left proxy care after the kernel saw the packet.

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/priority_mutex.h"
 #include "fastpath/events.h"
 #include "hosts/hold_queue.h"
 #include "hosts/wake_policy.h"
@@ -40,7 +41,7 @@ public:
     [[nodiscard]] std::shared_ptr<const WakePlan> get(HostId host) const;
 
 private:
-    mutable std::mutex mutex_;
+    mutable PriorityMutex mutex_;
     std::unordered_map<HostId, std::shared_ptr<const WakePlan>> plans_;
 };
 
@@ -61,7 +62,7 @@ private:
         WakeBudget budget;
         std::uint64_t refused = 0;
     };
-    mutable std::mutex mutex_;
+    mutable PriorityMutex mutex_;
     std::unordered_map<HostId, Account> accounts_;
 };
 

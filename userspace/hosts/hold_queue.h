@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/priority_mutex.h"
 #include "hosts/record.h"
 
 namespace pz {
@@ -67,7 +67,7 @@ private:
     std::vector<HeldPacket> erase_if(HostId host, Predicate matches);
 
     HoldLimits limits_;
-    mutable std::mutex mutex_;
+    mutable PriorityMutex mutex_;
     std::map<HostId, Held> held_;
     std::set<std::pair<std::size_t, HostId>> by_count_; // packets held, host
     std::size_t bytes_ = 0;
