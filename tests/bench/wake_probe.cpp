@@ -293,10 +293,11 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
     if (failed)
         return fail(Errc::system, "sending ARP requests failed");
     std::this_thread::sleep_for(100ms); // for what is on the way
-    return fmt::format(R"({{"nanoseconds": [{}], "bare": [{}], "lost": {}, "delivered": {}, "arp_asked": {}, "arp_answered": {}, )"
-                       R"("seconds": {:.6f}}})",
-                       fmt::join(times, ", "), fmt::join(bare_times, ", "), lost, counted.delivered, counted.arp_asked, counted.arp_answered,
-                       std::chrono::duration<double>(took).count());
+    return fmt::format(
+        R"({{"nanoseconds": [{}], "bare": [{}], "lost": {}, "delivered": {}, "arp_asked": {}, "arp_answered": {}, )"
+        R"("seconds": {:.6f}}})",
+        fmt::join(times, ", "), fmt::join(bare_times, ", "), lost, counted.delivered, counted.arp_asked,
+        counted.arp_answered, std::chrono::duration<double>(took).count());
 }
 
 /// Runs on its processor, before everybody else, out of memory that is there.

@@ -813,11 +813,12 @@ void Daemon::sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reas
     const Trigger trigger{.is_known = false};
     auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
     if (!refusal)
-        refusal = budgets_.take(host.id, host.config.policy, trigger, now());
+        refusal = budgets_.ask(host.id, host.config.policy, trigger, now());
     if (refusal) {
         budgets_.count_refusal(host.id);
         return on_refused(host, *refusal, cause);
     }
+    budgets_.add(host.id, trigger, now());
     react(table_.on_trigger(host.id, host.generation, std::nullopt, false, now()), cause);
 }
 

@@ -49,21 +49,18 @@ std::optional<IpAddress> event_address(const pz_event& event) {
     return IpAddress::from_bytes(std::span(event.address).first(event.family == PZ_FAMILY_4 ? 4 : 16));
 }
 
-std::optional<Refusal> WakeBudgets::take(HostId host, const WakePolicy& policy, const Trigger& trigger, Instant now) {
-    const std::lock_guard lock(mutex_);
-    WakeBudget& budget = accounts_[host].budget;
-    auto refusal = refuse_wake(policy, trigger, budget, now, minute_for(policy));
-    if (!refusal)
-        budget.add(trigger, now);
-    return refusal;
-}
-
 std::optional<Refusal> WakeBudgets::ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
                                         Instant now) const {
+    static const WakeBudget unspent;
     const std::lock_guard lock(mutex_);
     const auto found = accounts_.find(host);
-    return refuse_wake(policy, trigger, found == accounts_.end() ? WakeBudget{} : found->second.budget, now,
+    return refuse_wake(policy, trigger, found == accounts_.end() ? unspent : found->second.budget, now,
                        minute_for(policy));
+}
+
+void WakeBudgets::add(HostId host, const Trigger& trigger, Instant now) {
+    const std::lock_guard lock(mutex_);
+    accounts_[host].budget.add(trigger, now);
 }
 
 void WakeBudgets::count_refusal(HostId host) {
@@ -131,7 +128,7 @@ void TriggerThread::on_event(const pz_event& event, ByteView frame) {
     TriggerNotice notice{.event = event, .frame = {}, .address = event_address(event)};
     if (event.kind == PZ_EVENT_TRIGGER && !on_trigger(event, frame, notice))
         return;
-    notice.frame.assign(frame.begin(), frame.end()); // not before the Magic Packet has left
+    notice.frame.assign(frame.begin(), frame.end());
     notify_(std::move(notice));
 }
 
@@ -141,28 +138,33 @@ bool TriggerThread::on_trigger(const pz_event& event, ByteView frame, TriggerNot
     if (!plan || plan->generation != event.generation)
         return false;
     notice.matters = false;
-    auto& generation = woken_[event.host];
-    const bool wakes = generation != event.generation;
+    const auto woken = woken_.find(event.host);
+    const bool wakes = woken == woken_.end() || woken->second != event.generation;
     const Trigger trigger = trigger_of(event, frame);
+    const Instant seen = instant_from_ns(event.time_ns);
     notice.refused = refuse_source(plan->policy, shared_.no_wake_from, trigger);
     if (!notice.refused && wakes && plan->is_asleep)
-        notice.refused = shared_.budgets.take(event.host, plan->policy, trigger, instant_from_ns(event.time_ns));
+        notice.refused = shared_.budgets.ask(event.host, plan->policy, trigger, seen);
     if (notice.refused) {
         shared_.budgets.count_refusal(event.host);
         return true;
     }
     if (wakes) {
+        // until the Magic Packet has left nothing here takes memory: the thread's heap grows by a page at a time, each
+        // a system call and a fault
         notice.matters = true;
-        generation = event.generation;
         notice.magic_sent = !plan->magic.empty();
         for (const auto& departure : plan->magic)
             if (auto sent = departure.socket->send(departure.frame); !sent)
                 notice.magic_sent = false; // the loop tries again and reports
         notice.magic_at = std::chrono::steady_clock::now();
+        woken_[event.host] = event.generation;
+        if (plan->is_asleep)
+            shared_.budgets.add(event.host, trigger, seen);
     }
     // a Magic Packet has done its work; everything else is somebody's first packet
     if (event.reason != PZ_REASON_TRIGGER_MAGIC && notice.address && !frame.empty()) {
-        notice.refusal = shared_.hold.push(event.host, *notice.address, frame, instant_from_ns(event.time_ns));
+        notice.refusal = shared_.hold.push(event.host, *notice.address, frame, seen);
         notice.held = notice.refusal == HoldRefusal::none;
         notice.matters |= notice.held;
     }

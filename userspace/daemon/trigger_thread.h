@@ -48,11 +48,11 @@ private:
 /// What each host has spent of what its policy allows, and how many triggers that has refused.  For both threads.
 class WakeBudgets {
 public:
-    /// A packet may wake the host, and then it has; or it may not.
-    std::optional<Refusal> take(HostId host, const WakePolicy& policy, const Trigger& trigger, Instant now);
-    /// What take() would say.
+    /// Whether a packet may wake the host.  Takes no memory: a Magic Packet waits for it.
     [[nodiscard]] std::optional<Refusal> ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
                                              Instant now) const;
+    /// It has.  Should both threads ask about one host before either of them adds, it is woken once more than allowed.
+    void add(HostId host, const Trigger& trigger, Instant now);
     void count_refusal(HostId host);
     [[nodiscard]] std::uint64_t refused(HostId host) const;
     void forget(HostId host);
@@ -69,7 +69,7 @@ private:
 /// What the loop is told of one event.
 struct TriggerNotice {
     pz_event event{};
-    Bytes frame;                      // what was captured of it
+    Bytes frame; // what was captured of it
     std::optional<IpAddress> address; // event.address, if there is one
     bool magic_sent = false;
     bool matters = true; // else it only tells of one more packet
