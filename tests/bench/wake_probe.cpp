@@ -175,6 +175,7 @@ private:
     Probe(std::unique_ptr<wake_probe_bpf, CloseSkeleton> skeleton, PacketSocket socket, std::uint64_t* first_magic)
         : skeleton_(std::move(skeleton)), socket_(std::move(socket)), first_magic_(first_magic) {}
     void ask(const std::atomic<bool>& stopping, std::atomic<bool>& failed) const;
+    Result<Clock::time_point> send(ByteView frame);
     Result<std::uint64_t> wake(std::uint32_t host);
 
     std::unique_ptr<wake_probe_bpf, CloseSkeleton> skeleton_;
@@ -237,6 +238,19 @@ void Probe::ask(const std::atomic<bool>& stopping, std::atomic<bool>& failed) co
     }
 }
 
+/// Sends a frame, again while the wire has no room for it; when it left.
+Result<Clock::time_point> Probe::send(ByteView frame) {
+    const auto limit = Clock::now() + lost_after;
+    while (true) {
+        const auto at = Clock::now();
+        auto sent = socket_.send(frame);
+        if (sent)
+            return at;
+        if (at > limit)
+            return std::unexpected(std::move(sent).error());
+    }
+}
+
 /// Sends a SYN; nanoseconds until the Magic Packet, 0 if there was none.
 Result<std::uint64_t> Probe::wake(std::uint32_t host) {
     const Ends ends{.source_mac = own_mac,
@@ -245,12 +259,11 @@ Result<std::uint64_t> Probe::wake(std::uint32_t host) {
                     .destination = address_of(host)};
     const Bytes syn = build_tcp(ends, 40'000, 22, TH_SYN, {});
     const Bytes announcement = build_arp_announcement(mac_of(host), address_of(host), {});
-    const auto sent = Clock::now();
-    PZ_TRY(socket_.send(syn));
+    const auto sent = PZ_TRY(send(syn));
     std::uint64_t arrived = 0;
     while ((arrived = first_magic_[host]) == 0 && Clock::now() < sent + lost_after)
         ;
-    PZ_TRY(socket_.send(announcement));
+    PZ_TRY(send(announcement));
     const auto sent_ns = static_cast<std::uint64_t>(sent.time_since_epoch() / 1ns);
     return arrived == 0 ? 0 : arrived - sent_ns;
 }
