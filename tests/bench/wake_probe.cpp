@@ -208,8 +208,7 @@ Result<Probe> Probe::open(const char* interface, const char* spare, std::uint32_
     return Probe(std::move(skeleton), PZ_TRY(PacketSocket::open(index)), static_cast<std::uint64_t*>(times));
 }
 
-/// ARP requests at a steady rate.  What was missed is not made up for beyond the next batches: a burst would be more
-/// than a veth holds.
+/// ARP requests at a steady rate.  What was missed is made up for.
 void Probe::ask(const std::atomic<bool>& stopping, std::atomic<bool>& failed) const {
     std::array<std::uint8_t, 60> frame{};
     xdp_md context{};
