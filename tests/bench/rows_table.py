@@ -10,22 +10,22 @@ LARGE = ("100k", "1M")  # targets are for tables of a size that matters
 def of_size(size, hosts):
     """The rows of one size."""
 
-    def row(what, text, comparison, target, field="real_time"):
+    def row(what, text, comparison=None, target=None, field="real_time", unit=""):
         judged = (comparison, target) if size in LARGE else (None, None)
-        return Row(f"table/{what}/{size}/proxzzyd", None, *judged, f"{hosts} hosts: {text}", field)
+        return Row(f"table/{what}/{size}/proxzzyd", None, *judged, f"{hosts} hosts: {text}", field, unit)
 
     return [
-        row("control-add", "added by one request each, hosts/s", None, None, "items_per_second"),
-        row("bulk-add", "imported from a file, hosts/s", ">=", 200_000, "items_per_second"),
-        row("sleep", "put to sleep by one request each, hosts/s", None, None, "items_per_second"),
-        row("memory", "maps in the kernel, bytes a host", "<=", 300, "kernel_bytes"),
-        row("memory", "the daemon's memory, bytes a host", None, None, "own_bytes"),
-        row("memory", "both, bytes a host", "<=", 700, "all_bytes"),
-        row("memory", "neighbour entries and the like, bytes a host", None, None, "slab_bytes"),
-        row("memory", "on disk, bytes a host", None, None, "disk_bytes"),
-        row("change", "10,000 owners back in one second, until the table has the last", None, None),
+        row("control-add", "added by one request each", field="items_per_second"),
+        row("bulk-add", "imported from a file", ">=", 200_000, "items_per_second"),
+        row("sleep", "put to sleep by one request each", field="items_per_second"),
+        row("memory", "each has of the maps in the kernel", "<=", 300, "kernel_bytes", "B"),
+        row("memory", "each has of the daemon's memory", field="own_bytes", unit="B"),
+        row("memory", "both together", "<=", 700, "all_bytes", "B"),
+        row("memory", "and of neighbour entries and the like", field="slab_bytes", unit="B"),
+        row("memory", "and on disk", field="disk_bytes", unit="B"),
+        row("change", "10,000 owners back in one second, until the table has the last"),
         row("change", "the same: events that found no room in the ring", "<=", 0, "ring_full"),
-        row("restart", "killed and started again, until control answers", None, None),
+        row("restart", "killed and started again, until control answers"),
         row("restart", "the same: questions of clients without an answer", "<=", 0, "unanswered"),
         row("cold-start", "start from the state file, until the last is answered for", "<=", 10_000),
     ]

@@ -10,12 +10,12 @@ def syn_to_magic(load, text, p99=None, p99_9=None):
     one, bare = f"{place}/proxzzyd", f"{place}/thread"
     pooled, all_bare = f"{one}, all rounds", f"{bare}, all rounds"
     return [
-        Row(one, bare, text=f"{text}: SYN to Magic Packet, p50, of a thread's wake-up"),
-        Row(one, None, p99 and "<=", p99, f"{text}: p99, us", "p99"),
-        Row(bare, text=f"{text}: a thread's wake-up by eventfd, p99, us", field="p99"),
-        Row(pooled, None, p99_9 and "<=", p99_9, f"{text}: p99.9, us", "p99_9"),
-        Row(all_bare, text=f"{text}: a thread's wake-up, p99.9, us", field="p99_9"),
-        Row(one, text=f"{text}: the trigger thread ran, us a wake", field="run_us"),
+        Row(one, bare, text=f"{text}: SYN to Magic Packet, p50"),
+        Row(one, None, p99 and "<=", p99, f"{text}: p99", "p99", "us"),
+        Row(bare, text=f"{text}: p99 of a bare thread's wake-up", field="p99", unit="us"),
+        Row(pooled, None, p99_9 and "<=", p99_9, f"{text}: p99.9", "p99_9", "us"),
+        Row(all_bare, text=f"{text}: p99.9 of a bare thread's wake-up", field="p99_9", unit="us"),
+        Row(one, text=f"{text}: the trigger thread ran for a wake", field="run_us", unit="us"),
         Row(pooled, None, "<=", 0, f"{text}: wakes lost", "lost"),
     ]
 
