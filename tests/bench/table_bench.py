@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from cable import CLIENT_PROCESSOR, Cable, build_folder, control_load, on_processor, wait_quiet, wait_until
+from cable import (CLIENT_PROCESSOR, GATEWAY_PROCESSOR, Cable, build_folder, control_load, on_processor, wait_quiet,
+                   wait_until)
 from control_load import host_numbered
 from frames import PacketSocket, arp, arp_request, ethernet, neighbour_solicitation
 from netns import run
@@ -23,7 +24,7 @@ from proxy import program
 from results import Results
 
 IPV6 = 2  # addresses of each host
-SAMPLE = 500  # hosts that are asked for after a cold start
+SAMPLE = 500  # hosts that are asked for to see whether all are answered for
 CHANGES = 10_000  # hosts that change their state within a second
 CLIENT_MAC, CLIENT_IP, CLIENT_IP6 = "02:00:00:00:00:98", "192.0.2.98", "fe80::98"
 BROADCAST, ETH_ARP = "ff:ff:ff:ff:ff:ff", 0x0806
@@ -117,7 +118,7 @@ class Client:
         return {number for number in numbers if ip_of(number) in answers}
 
     def announce(self, count, seconds):
-        """The owners of the first `count` hosts show that they are alive, evenly over the time; seconds that it took."""
+        """The owners of the first `count` hosts show that they are alive, evenly over time; seconds it took."""
         owners = [(mac_of(number), ip_of(number)) for number in range(count)]
         frames = [ethernet(BROADCAST, mac, ETH_ARP, arp(1, mac, ip, "00:00:00:00:00:00", ip)) for mac, ip in owners]
         batch = max(count // 100, 1)
@@ -134,7 +135,8 @@ class Client:
         questions = (arp_request(CLIENT_MAC, CLIENT_IP, ip_of(number)),
                      neighbour_solicitation(CLIENT_MAC, CLIENT_IP6, str(host_numbered(number, IPV6)[-1])))
         return self.cable.start(self.cable.client_ns, build_folder() / "tests" / "net" / "asker", "eth0", "600",
-                                str(ASKED_EACH_SECOND), *(q.hex() for q in questions), stdout=subprocess.PIPE, text=True)
+                                str(ASKED_EACH_SECOND), *(q.hex() for q in questions), stdout=subprocess.PIPE,
+                                text=True)
 
 
 def kill(proxy):
@@ -147,7 +149,7 @@ def kill(proxy):
 def start(proxy, timeout):
     """Seconds until the control socket answers."""
     started = time.monotonic()
-    with on_processor(1 - CLIENT_PROCESSOR):
+    with on_processor(GATEWAY_PROCESSOR):
         proxy.start(wait=False)
     wait_until("proxzzyd answers on its control socket", proxy.ready, timeout)
     return time.monotonic() - started
@@ -158,6 +160,7 @@ class Round:
 
     def __init__(self, results, count, timeout):
         self.results, self.count, self.timeout = results, count, timeout
+        self.sample = random.Random(1).sample(range(count), min(SAMPLE, count))
 
     def add(self, what, seconds, path, items=None, **counters):
         rate = {"items_per_second": items / seconds} if items else {}
@@ -175,7 +178,7 @@ class Round:
             write_site(site, self.count)
             self.add("bulk-add", apply(proxy, site, self.count), "proxzzyctl apply", self.count)
             site.unlink()
-            self.sleep(proxy)
+            self.sleep(proxy, client)
             self.change(proxy, client)
             self.restart(proxy, client)
             self.cold_start(proxy, client)
@@ -184,32 +187,39 @@ class Round:
 
     def by_control(self, cable):
         proxy = cable.proxy("--max-hosts", self.count, "--log-level", "warn", name="control")
-        self.add("control-add", control_load(proxy, "add", self.count, str(IPV6)), "HOST_SET, 64 connections", self.count)
+        seconds = control_load(proxy, "add", self.count, str(IPV6))
+        self.add("control-add", seconds, "HOST_SET, 64 connections", self.count)
         assert proxy.ctl("status")["hosts"] == self.count
         kill(proxy)
         proxy.detach_killed()
 
-    def sleep(self, proxy):
+    def wait_answered(self, proxy, client):
+        """Until a sample of the hosts is answered for; seconds to the first of them."""
+        waiting = set(self.sample)
+        started = time.monotonic()
+        first = None
+        while waiting:
+            waiting -= client.answered(waiting)
+            if first is None and len(waiting) < len(self.sample):
+                first = time.monotonic() - started
+            assert time.monotonic() - started < self.timeout, f"{len(waiting)} hosts are not answered for"
+            assert proxy.process.poll() is None, proxy.text()
+        return first
+
+    def sleep(self, proxy, client):
         """All of them, and what they cost then."""
         slab = unreclaimable_slab()
         started = time.monotonic()
         acknowledged = control_load(proxy, "sleep", self.count)
         proxy.wait_state("asleep", f"h{self.count - 1}", self.timeout)
-        wait_until("every host is asleep",
-                   lambda: self.count_in_state(proxy, "asleep") == self.count, self.timeout, 1)
+        self.wait_answered(proxy, client)
         self.add("sleep", acknowledged, "HOST_SLEEP, 64 connections", self.count,
                  until_asleep_ms=(time.monotonic() - started) * 1000)
         wait_quiet(proxy, self.timeout)
-        kernel, own, disk = kernel_bytes(proxy), own_bytes(proxy), disk_bytes(proxy)
-        neighbours = max(unreclaimable_slab() - slab, 0)
-        self.add("memory", 0, "memlock of the pinned maps, RssAnon, st_blocks, SUnreclaim", kernel_bytes=kernel / self.count,
-                 own_bytes=own / self.count, all_bytes=(kernel + own) / self.count, disk_bytes=disk / self.count,
-                 slab_bytes=neighbours / self.count)
-
-    @staticmethod
-    def count_in_state(proxy, state):
-        listed = proxy.run_ctl("hosts", json_output=False).stdout
-        return sum(state in line.split() for line in listed.splitlines())
+        kernel, own, disk = (size(proxy) / self.count for size in (kernel_bytes, own_bytes, disk_bytes))
+        self.add("memory", 0, "memlock of the pinned maps, RssAnon, st_blocks, SUnreclaim", kernel_bytes=kernel,
+                 own_bytes=own, all_bytes=kernel + own, disk_bytes=disk,
+                 slab_bytes=max(unreclaimable_slab() - slab, 0) / self.count)
 
     def change(self, proxy, client):
         """Many owners are back within a second; the kernel lets go on each one's frame, the daemon follows."""
@@ -248,21 +258,13 @@ class Round:
         """As after a reboot: the state file is all that is left."""
         kill(proxy)
         proxy.detach_killed()
-        sample = random.Random(1).sample(range(self.count), min(SAMPLE, self.count))
-        assert not client.answered(sample), "somebody answers for hosts without a daemon"
-        waiting = set(sample)
+        assert not client.answered(self.sample), "somebody answers for hosts without a daemon"
         started = time.monotonic()
-        with on_processor(1 - CLIENT_PROCESSOR):
+        with on_processor(GATEWAY_PROCESSOR):
             proxy.start(wait=False)
-        first = None
-        while waiting:
-            waiting -= client.answered(waiting)
-            if first is None and len(waiting) < len(sample):
-                first = time.monotonic() - started
-            assert time.monotonic() - started < self.timeout, f"{len(waiting)} hosts are not answered for"
-            assert proxy.process.poll() is None, proxy.text()
+        first = self.wait_answered(proxy, client)
         self.add("cold-start", time.monotonic() - started, "state file; until the last of a sample is answered for",
-                 first_ms=first * 1000, sample=len(sample))
+                 first_ms=first * 1000, sample=len(self.sample))
         wait_until("every host is in care", lambda: asleep(proxy) == self.count, self.timeout)
 
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures wakes: SYN on the wire to Magic Packet on the wire, and SYN to established connection.
 
-The first part is proxzzyd and tests/bench/wake_probe.cpp at the two ends of a cable, the second a LAN whose hosts really
-sleep (tests/support/lan.py).  Every SYN is one to another sleeping host, and is counted: by the kernel program, as a
-Magic Packet, as a held packet that was delivered."""
+The first part is proxzzyd and tests/bench/wake_probe.cpp at the two ends of a cable, the second a LAN whose hosts
+really sleep (tests/support/lan.py).  Every SYN is one to another sleeping host, and is counted: by the kernel program
+as a trigger, and at the client's end as a Magic Packet and as a held packet that was delivered."""
 
 import argparse
 import json
@@ -61,6 +61,7 @@ def measure_round(proxy, probe, load, first, count):
     now = proxy.counters()
     counted = {name: now[name] - before[name] for name in now}
     assert counted["trigger-syn"] == count, f"{load}: {counted['trigger-syn']} of {count} SYNs are triggers"
+    assert result["delivered"] >= count, f"{load}: {result['delivered']} of {count} SYNs were delivered"
     assert result["lost"] == 0, f"{load}: {result['lost']} of {count} wakes are lost"
     assert counted["sign-of-life"] == count, f"{load}: {counted['sign-of-life']} of {count} hosts came back"
     assert counted["ring-full"] == 0, f"{load}: {counted['ring-full']} events found no room"

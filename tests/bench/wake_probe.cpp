@@ -61,6 +61,7 @@ constexpr unsigned arp_rate = 500'000;
 constexpr unsigned arp_batch = 64; // a veth's ring has room for 256
 constexpr unsigned spinners_per_processor = 2;
 constexpr auto lost_after = 900ms; // the daemon repeats a Magic Packet after 1 s: that would be late, not first
+constexpr auto deliver_within = 10s; // later the daemon drops what it holds
 constexpr MacAddress own_mac{{2, 0, 0, 0, 0, 0x98}};
 
 std::array<std::uint8_t, 4> big_endian(std::uint32_t value) {
@@ -304,7 +305,10 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
     }
     if (failed)
         return fail(Errc::system, "sending ARP requests failed");
-    std::this_thread::sleep_for(100ms); // for what is on the way
+    const auto limit = Clock::now() + deliver_within;
+    do // also for answers that are on the way
+        std::this_thread::sleep_for(100ms);
+    while (static_cast<volatile __u64&>(counted.delivered) < count && Clock::now() < limit);
     return fmt::format(
         R"({{"nanoseconds": [{}], "bare": [{}], "lost": {}, "delivered": {}, "arp_asked": {}, "arp_answered": {}, )"
         R"("seconds": {:.6f}}})",
