@@ -217,7 +217,7 @@ protected:
         to_waking(a1);
         release(PZ_SIGN_DAD, a1);
         ASSERT_EQ(state(), HostState::awake);
-        ASSERT_EQ(desk().awaited, (Ips{a1}));
+        ASSERT_EQ(desk().extra->awaited, (Ips{a1}));
     }
 };
 
@@ -240,7 +240,7 @@ const Lines ask_for_all{"probe 192.0.2.1", "probe 192.0.2.2", "probe 2001:db8::1
 TEST_F(Restored, AnAwakeHostIsAsItWas) {
     const Host before = desk();
     EXPECT_EQ(restart(PZ_STAGE_NONE), Lines{});
-    EXPECT_EQ(desk().config, before.config);
+    EXPECT_EQ(desk().config(), before.config());
     EXPECT_EQ(desk().id, before.id);
     EXPECT_EQ(table.next_deadline(), std::nullopt);
 }
@@ -310,7 +310,7 @@ TEST_F(Restored, WhoWasToFallAsleepWhenNobodyWatchedIsLookedFor) {
 TEST_F(Restored, R35_AWakeGoesOn) {
     to_waking(a1);
     EXPECT_EQ(restart(PZ_STAGE_WAKING), (Lines{"serve", "stage_waking", "send_magic"}));
-    EXPECT_TRUE(desk().awaited.empty() || desk().awaited == Ips{a1});
+    EXPECT_TRUE(desk().extra->awaited.empty() || desk().extra->awaited == Ips{a1});
     now += 60s;
     tick();
     EXPECT_EQ(state(), HostState::unreachable) << "its limit counts anew";
@@ -333,7 +333,7 @@ TEST_F(Restored, WithoutALinkEverythingWaitsForIt) {
 TEST_F(Restored, AnAddressThatEndedMeanwhileIsNotServed) {
     to_asleep();
     Host kept = desk();
-    kept.valid_until[1] = now + 1s;
+    kept.extra.edit().valid_until = {std::nullopt, now + 1s, std::nullopt};
     now += 2s;
     table = PresenceTable(TableOptions{});
     EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), (Lines{"notice address-expired", "serve"}));
@@ -367,10 +367,9 @@ TEST_F(Restored, IdsAndGenerationsGoOn) {
     to_arming();
     EXPECT_EQ(generation(), 101U);
     // an id that is taken, or that there is no room for: another one, which the kernel did not watch
-    kept.config = config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}});
-    kept.valid_until = {std::nullopt};
+    kept.configure(config("c", 3, {{IpAddress::v4({192, 0, 2, 30})}}));
     EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)), look_for_it);
-    kept.config = config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}});
+    kept.configure(config("d", 4, {{IpAddress::v4({192, 0, 2, 40})}}));
     kept.id = 4'000'000'000U;
     ASSERT_TRUE(table.restore(kept, PZ_STAGE_NONE, now));
     EXPECT_LT(table.find("d")->id, 10U);
@@ -381,7 +380,7 @@ TEST_F(Restored, IdsAndGenerationsGoOn) {
 
 TEST_F(Table, ANewHostIsAwakeAndNothingIsPending) {
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "configured");
+    EXPECT_EQ(desk().since_reason.get(), "configured");
     EXPECT_EQ(desk().generation, 0U);
     EXPECT_EQ(desk().identity, Identity::host);
     EXPECT_EQ(table.next_deadline(), std::nullopt);
@@ -434,7 +433,7 @@ void expect_refused(PresenceTable& table, const HostConfig& refused, bool replac
                     const std::string& value, Instant now, SegmentId segment = lan) {
     const Lines names = table.names();
     const Host* const host = table.find(refused.name);
-    const HostConfig config_before = host != nullptr ? host->config : HostConfig{};
+    const HostConfig config_before = host != nullptr ? host->config() : HostConfig{};
     const Instant configured_before = host != nullptr ? host->configured : Instant{};
     const Result<HostId> result = table.set(refused, segment, replace, now);
     ASSERT_FALSE(result.has_value()) << value;
@@ -444,7 +443,7 @@ void expect_refused(PresenceTable& table, const HostConfig& refused, bool replac
     EXPECT_TRUE(contains(result.error().message, value)) << result.error().message;
     EXPECT_EQ(table.names(), names);
     if (host != nullptr) {
-        EXPECT_EQ(table.find(refused.name)->config, config_before);
+        EXPECT_EQ(table.find(refused.name)->config(), config_before);
         EXPECT_EQ(table.find(refused.name)->configured, configured_before);
     }
 }
@@ -484,11 +483,11 @@ TEST_F(Table, ReplaceAddsOrChangesTheAwakeHost) {
     const Result<HostId> set = table.set(changed, lan, true, now);
     ASSERT_TRUE(set.has_value()) << set.error().message;
     EXPECT_EQ(*set, id);
-    EXPECT_EQ(desk().config, changed);
+    EXPECT_EQ(desk().config(), changed);
     EXPECT_EQ(desk().configured, now);
     EXPECT_EQ(desk().identity, Identity::proxy);
     EXPECT_EQ(desk().wakes, 1U);
-    EXPECT_EQ(desk().last_wake_latency, 2s);
+    EXPECT_EQ(desk().extra->last_wake_latency, 2s);
     // What it gave up is free, what it kept is not.
     add(config("b", 1, {{a1}, {a6}}));
     expect_refused(table, config("c", 3, {{a2}}), false, Errc::exists, "ip", "192.0.2.2", now);
@@ -584,7 +583,7 @@ TEST_F(Table, RequestsForAnUnknownHostNameIt) {
 TEST_F(Table, R32_SleepDirectiveStartsProxyOperationOnceTheHostIsSilent) {
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"watch"}));
     EXPECT_EQ(state(), HostState::arming);
-    EXPECT_EQ(desk().since_reason, "sleep requested");
+    EXPECT_EQ(desk().since_reason.get(), "sleep requested");
     EXPECT_EQ(table.in_care(), 1U);
     EXPECT_EQ(run_until(3s),
               (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce"}));
@@ -638,7 +637,7 @@ TEST_F(Table, AHostThatNeverFallsSilentIsAwakeAgain) {
     EXPECT_EQ(now, start + 60s);
     EXPECT_EQ(out, (Lines{"forget", "notice sleep-abandoned"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "sleep abandoned");
+    EXPECT_EQ(desk().since_reason.get(), "sleep abandoned");
     EXPECT_EQ(table.next_deadline(), std::nullopt);
 }
 
@@ -662,17 +661,17 @@ TEST_F(Table, ProbeOrDadWhileArmingEndsIt) {
         to_arming();
         EXPECT_EQ(lines(release(sign, a1)), (Lines{"forget"}));
         EXPECT_EQ(state(), HostState::awake);
-        EXPECT_TRUE(desk().since_reason.starts_with("sign of life: ")) << desk().since_reason;
+        EXPECT_TRUE(desk().since_reason.get().starts_with("sign of life: ")) << desk().since_reason.get();
         EXPECT_EQ(table.next_deadline(), std::nullopt);
     }
-    EXPECT_EQ(desk().since_reason, "sign of life: duplicate address detection");
+    EXPECT_EQ(desk().since_reason.get(), "sign of life: duplicate address detection");
 }
 
 TEST_F(Table, R32_ReleaseDirectiveWhileArmingEndsIt) {
     to_arming();
     EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(desk().since_reason.get(), "release requested");
     EXPECT_EQ(table.next_deadline(), std::nullopt);
 }
 
@@ -684,7 +683,7 @@ TEST_F(Table, R35_WakeWhileArmingIsKeptForWhenTheHostSleeps) {
               (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce"}));
     EXPECT_EQ(run_until(4s), (Lines{"4 stage_waking", "4 send_magic"})) << "after the base line";
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().since_reason, "wake requested");
+    EXPECT_EQ(desk().since_reason.get(), "wake requested");
     EXPECT_EQ(desk().wakes, 1U);
 }
 
@@ -732,7 +731,7 @@ TEST_F(Table, EachSleepAsksAnewWhetherTheNicAnswers) {
 }
 
 TEST_F(Table, TheGroupsAreRefreshedWithTheGatewaysOwnMacToo) {
-    HostConfig proxied = desk().config;
+    HostConfig proxied = desk().config();
     proxied.identity = Identity::proxy;
     ASSERT_TRUE(table.set(proxied, lan, true, now).has_value());
     to_arming();
@@ -766,10 +765,10 @@ TEST_F(Table, ASignOfLifeWhileAsleepEndsProxyOperation) {
         to_asleep();
         EXPECT_EQ(lines(release(sign)), (Lines{"stop_answering", "forget"})) << name;
         EXPECT_EQ(state(), HostState::awake) << name;
-        EXPECT_EQ(desk().since_reason, fmt::format("sign of life: {}", name));
+        EXPECT_EQ(desk().since_reason.get(), fmt::format("sign of life: {}", name));
         EXPECT_EQ(table.next_deadline(), std::nullopt) << name;
     }
-    EXPECT_EQ(desk().last_wake_latency, Duration::zero()) << "it woke by itself";
+    EXPECT_EQ(desk().extra->last_wake_latency, Duration::zero()) << "it woke by itself";
     EXPECT_EQ(desk().wakes, 0U);
 }
 
@@ -777,7 +776,7 @@ TEST_F(Table, R32_ReleaseDirectiveWhileAsleepEndsProxyOperation) {
     to_asleep();
     EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(desk().since_reason.get(), "release requested");
     EXPECT_EQ(table.next_deadline(), std::nullopt);
     EXPECT_EQ(lines(table.request_release("desk", now)), Lines{});
 }
@@ -789,36 +788,36 @@ TEST_F(Table, ATriggerWakesAndTheMagicPacketIsRepeatedWithBackOff) {
     run_until(10s);
     EXPECT_EQ(lines(trigger(a1)), (Lines{"stage_waking", "send_magic"}));
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().since_reason, "trigger: packet to 192.0.2.1");
+    EXPECT_EQ(desk().since_reason.get(), "trigger: packet to 192.0.2.1");
     EXPECT_EQ(desk().wakes, 1U);
-    EXPECT_EQ(desk().triggered, now);
-    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(desk().activity->triggered, now);
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1}));
     EXPECT_EQ(run_until(200s),
               with_probes({"11 send_magic", "13 send_magic", "17 send_magic", "25 send_magic", "41 send_magic",
                            "57 send_magic", "70 stage_unanswered", "70 drop_held", "70 notice unreachable"},
                           10500ms, 69500ms, {a1}));
     EXPECT_EQ(state(), HostState::unreachable);
-    EXPECT_EQ(desk().since_reason, "did not wake in time");
-    EXPECT_EQ(desk().awaited, Ips{});
+    EXPECT_EQ(desk().since_reason.get(), "did not wake in time");
+    EXPECT_EQ(desk().extra->awaited, Ips{});
 }
 
 TEST_F(Table, TheFirstMagicPacketIsNotSentTwice) {
     to_asleep();
     EXPECT_EQ(lines(trigger(std::nullopt, true)), (Lines{"stage_waking"}));
-    EXPECT_EQ(desk().since_reason, "trigger");
+    EXPECT_EQ(desk().since_reason.get(), "trigger");
     EXPECT_EQ(run_until(5s), with_probes({"4 send_magic"}, 3500ms, 5s, {a1}));
 }
 
 TEST_F(Table, FurtherTriggersOnlyAddTheAddressesAwaited) {
     to_waking(a1);
-    const Instant triggered = desk().triggered;
+    const Instant triggered = desk().activity->triggered;
     now += 400ms;
     EXPECT_EQ(lines(trigger(a1, true)), Lines{});
     EXPECT_EQ(lines(trigger(a6)), Lines{});
     EXPECT_EQ(lines(trigger()), Lines{});
-    EXPECT_EQ(desk().awaited, (Ips{a1, a6}));
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1, a6}));
     EXPECT_EQ(desk().wakes, 1U);
-    EXPECT_EQ(desk().triggered, triggered);
+    EXPECT_EQ(desk().activity->triggered, triggered);
     EXPECT_EQ(run_until(5s), with_probes({"4 send_magic"}, 3500ms, 5s, {a1, a6}));
 }
 
@@ -874,11 +873,11 @@ TEST_F(Table, R35_WakeRequestWakesASleepingHost) {
     to_asleep();
     EXPECT_EQ(lines(table.request_wake("desk", now)), (Lines{"stage_waking", "send_magic"}));
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().since_reason, "wake requested");
+    EXPECT_EQ(desk().since_reason.get(), "wake requested");
     EXPECT_EQ(desk().wakes, 1U);
     EXPECT_EQ(run_until(6s), with_probes({"4 send_magic", "6 send_magic"}, 3500ms, 6s, {a1}));
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_REQUEST, a1)), (Lines{"stop_answering", "forget"}));
-    EXPECT_EQ(desk().last_wake_latency, 3s);
+    EXPECT_EQ(desk().extra->last_wake_latency, 3s);
 }
 
 TEST_F(Table, WakeRequestWhileWakingSendsAtOnceAndKeepsTheBackOff) {
@@ -975,7 +974,7 @@ TEST_F(Table, TheSignThatUsesTheAddressDeliversAtOnce) {
         now += 700ms;
         EXPECT_EQ(lines(release(sign, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"})) << sign;
         EXPECT_EQ(state(), HostState::awake);
-        EXPECT_EQ(desk().last_wake_latency, 700ms);
+        EXPECT_EQ(desk().extra->last_wake_latency, 700ms);
         EXPECT_EQ(table.next_deadline(), std::nullopt);
     }
     EXPECT_EQ(desk().wakes, 4U);
@@ -1049,7 +1048,7 @@ TEST_F(Table, AProofThatOvertakesItsReleaseReleases) {
     now += 1s;
     EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().last_wake_latency, 1s);
+    EXPECT_EQ(desk().extra->last_wake_latency, 1s);
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE, a1)), Lines{});
 }
 
@@ -1064,12 +1063,12 @@ TEST_F(Table, AReplyIsNotASignOfLifeOfAHostThatNobodyWoke) {
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{});
     EXPECT_EQ(state(), HostState::asleep);
     EXPECT_EQ(table.next_deadline(), start + 5s);
-    EXPECT_EQ(desk().proven, Ips{});
+    EXPECT_EQ(desk().extra->proven, Ips{});
     // Nor does it count later.
     trigger(a1);
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().awaited, (Ips{a1}));
-    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1}));
+    EXPECT_EQ(desk().extra->last_wake_latency, Duration::zero());
 }
 
 TEST_F(Table, AReplyWhileWakingReleasesAndDelivers) {
@@ -1079,9 +1078,9 @@ TEST_F(Table, AReplyWhileWakingReleasesAndDelivers) {
     now += 3ms;
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "sign of life: reply");
-    EXPECT_EQ(desk().last_wake_latency, 503ms);
-    EXPECT_EQ(desk().proven, (Ips{a1}));
+    EXPECT_EQ(desk().since_reason.get(), "sign of life: reply");
+    EXPECT_EQ(desk().extra->last_wake_latency, 503ms);
+    EXPECT_EQ(desk().extra->proven, (Ips{a1}));
     EXPECT_EQ(table.next_deadline(), std::nullopt);
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), Lines{}) << "once";
 }
@@ -1107,8 +1106,8 @@ TEST_F(Table, AReplyThatTheBaseLineDoesNotCoverIsNotASignOfLife) {
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, IpAddress::parse("fe80::1").value())), Lines{});
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, std::nullopt)), Lines{});
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
-    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(desk().extra->last_wake_latency, Duration::zero());
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1}));
     EXPECT_EQ(table.next_deadline(), start + 3500ms);
 }
 
@@ -1124,18 +1123,18 @@ TEST_F(Table, AReleaseStampedBeforeItsTriggerHasNoNegativeLatency) {
     to_waking();
     now -= 1ms;
     release(PZ_SIGN_IP, a1);
-    EXPECT_EQ(desk().last_wake_latency, Duration::zero());
+    EXPECT_EQ(desk().extra->last_wake_latency, Duration::zero());
 }
 
 TEST_F(Table, OnlyTheHostsOwnAddressesAreRememberedAsProven) {
     to_returning();
     proof(PZ_SIGN_IP, IpAddress::v4({192, 0, 2, 200}));
-    EXPECT_EQ(desk().proven, Ips{});
+    EXPECT_EQ(desk().extra->proven, Ips{});
     proof(PZ_SIGN_IP, a2);
     proof(PZ_SIGN_IP, a2);
-    EXPECT_EQ(desk().proven, (Ips{a2}));
+    EXPECT_EQ(desk().extra->proven, (Ips{a2}));
     to_arming();
-    EXPECT_EQ(desk().proven, Ips{});
+    EXPECT_EQ(desk().extra->proven, Ips{});
 }
 
 TEST_F(Table, TheTimeLimitOfAReturnIsExactAfterALateProbe) {
@@ -1149,7 +1148,7 @@ TEST_F(Table, TheTimeLimitOfAReturnIsExactAfterALateProbe) {
 TEST_F(Table, R32_ReleaseDirectiveWhileWakingLeadsToProbesBeforeDelivery) {
     to_waking(a1);
     EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"stop_answering", "probe 192.0.2.1"}));
-    EXPECT_EQ(desk().since_reason, "release requested");
+    EXPECT_EQ(desk().since_reason.get(), "release requested");
     EXPECT_EQ(lines(table.request_release("desk", now)), Lines{});
     // The kernel was not told by a frame: the owner's first one is a release event.
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
@@ -1160,14 +1159,14 @@ TEST_F(Table, ASleepRequestEndsAReturnOrAWake) {
     const std::uint32_t before = generation();
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
     EXPECT_GT(generation(), before);
-    EXPECT_EQ(desk().awaited, Ips{});
+    EXPECT_EQ(desk().extra->awaited, Ips{});
     EXPECT_EQ(table.next_deadline(), now + 3s);
     now += 3s;
     tick();
     trigger(a1);
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"forget", "drop_held", "watch"}));
     EXPECT_EQ(state(), HostState::arming);
-    EXPECT_EQ(desk().awaited, Ips{});
+    EXPECT_EQ(desk().extra->awaited, Ips{});
 }
 
 // ---- triggers that come too late -----------------------------------------------------------------------------------
@@ -1184,7 +1183,7 @@ TEST_F(Table, APacketHeldDuringTheReleaseIsNotLostThoughTheHostWasForgotten) {
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE)), (Lines{"stop_answering", "forget"}));
     now += 1ms;
     EXPECT_EQ(lines(trigger(a1, true)), (Lines{"watch", "stage_waking", "probe 192.0.2.1"}));
-    EXPECT_EQ(desk().state_deadline, now + 10s);
+    EXPECT_EQ(desk().activity->state_deadline, now + 10s);
     EXPECT_EQ(table.next_deadline(), now + 200ms);
     EXPECT_EQ(state(), HostState::awake);
     EXPECT_EQ(desk().wakes, 0U);
@@ -1239,7 +1238,7 @@ TEST_F(Table, APacketToAnAddressThatIsNotTheHostsIsDropped) {
     to_asleep();
     const IpAddress strange = IpAddress::v4({192, 0, 2, 200});
     EXPECT_EQ(lines(trigger(strange)), (Lines{"stage_waking", "send_magic", "drop_held 192.0.2.200"}));
-    EXPECT_EQ(desk().awaited, Ips{});
+    EXPECT_EQ(desk().extra->awaited, Ips{});
 }
 
 TEST_F(Table, OwnerEventsOfAnotherGenerationOrHostAreIgnored) {
@@ -1266,7 +1265,7 @@ TEST_F(Table, AnUnreachableHostIsWokenAgainOnRequest) {
     EXPECT_EQ(run_until(68s), with_probes({"64 send_magic", "66 send_magic"}, 63500ms, 68s, {a1}))
         << "the back-off and the probes start anew";
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_REQUEST, a1)), (Lines{"stop_answering", "forget"}));
-    EXPECT_EQ(desk().last_wake_latency, 5s);
+    EXPECT_EQ(desk().extra->last_wake_latency, 5s);
 }
 
 TEST_F(Table, ALateSignOfLifeOfAnUnreachableHostMakesItAwake) {
@@ -1274,7 +1273,7 @@ TEST_F(Table, ALateSignOfLifeOfAnUnreachableHostMakesItAwake) {
     now += 1h;
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"stop_answering", "forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "sign of life: ARP announcement");
+    EXPECT_EQ(desk().since_reason.get(), "sign of life: ARP announcement");
 }
 
 TEST_F(Table, WhoeverLooksForAnUnreachableHostHasItWokenAtGrowingIntervals) {
@@ -1312,7 +1311,7 @@ TEST_F(Table, AnUnreachableHostThatAnswersTheProbeIsAwake) {
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, IpAddress::v4({192, 0, 2, 99}))), Lines{}) << "not an address of its own";
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "forget"}));
     EXPECT_EQ(state(), HostState::awake);
-    EXPECT_EQ(desk().since_reason, "sign of life: reply");
+    EXPECT_EQ(desk().since_reason.get(), "sign of life: reply");
 }
 
 TEST_F(Table, R32_DirectivesReachAnUnreachableHost) {
@@ -1342,7 +1341,7 @@ TEST_F(Table, R41_AHostIsWokenBeforeItsAddressEnds) {
     const auto wake = std::ranges::find(all, "3480 stage_waking");
     ASSERT_NE(wake, all.end());
     EXPECT_EQ(*(wake + 1), "3480 send_magic");
-    EXPECT_EQ(desk().since_reason, "192.0.2.1 is to be renewed");
+    EXPECT_EQ(desk().since_reason.get(), "192.0.2.1 is to be renewed");
     EXPECT_EQ(lines(release(PZ_SIGN_DHCP)), (Lines{"stop_answering", "forget"}));
 }
 
@@ -1367,7 +1366,7 @@ TEST_F(Table, R41_AHostThatDoesNotRenewIsWokenOnceAndItsAddressEnds) {
     EXPECT_NE(std::ranges::find(all, "400 stop_answering 192.0.2.1"), all.end());
 
     table.request_release("desk", now).value();
-    table.set(HostConfig(desk().config), lan, true, now).value();
+    table.set(desk().config(), lan, true, now).value();
     to_asleep();
     run_until(800s + 3s);
     EXPECT_EQ(state(), HostState::waking) << "configured anew";
@@ -1429,7 +1428,7 @@ protected:
     /// After the start; of a1, a6, temporary, elsewhere.
     std::vector<std::optional<Duration>> until() const {
         std::vector<std::optional<Duration>> all;
-        for (const auto& each : desk().valid_until)
+        for (const auto& each : desk().extra->valid_until)
             all.push_back(each ? std::optional<Duration>(*each - start) : std::nullopt);
         return all;
     }
@@ -1475,7 +1474,7 @@ TEST_F(Prefix, AddressesWithoutValidityAndExpiredOnesAreLeftAlone) {
     run_until(20s);
     advertise(3h);
     EXPECT_EQ(until(), (Ends{std::nullopt, 10s}));
-    EXPECT_EQ(desk().expired, (Ips{temporary}));
+    EXPECT_EQ(desk().extra->expired, (Ips{temporary}));
 }
 
 TEST_F(Prefix, AsLongAsRoutersAdvertiseNobodyIsWokenForTheAddress) {
@@ -1531,7 +1530,7 @@ TEST_F(Table, R24_ASecondClaimWithinTenSecondsLetsTheAddressGoAndWakesTheHost) {
     EXPECT_EQ(table.defence(desk(), a1, now), Defence::let_go);
     EXPECT_EQ(lines(claim(a1)), (Lines{"stop_answering 192.0.2.1", "stage_waking", "send_magic"}));
     EXPECT_EQ(state(), HostState::waking);
-    EXPECT_EQ(desk().since_reason, "conflict: another node uses 192.0.2.1");
+    EXPECT_EQ(desk().since_reason.get(), "conflict: another node uses 192.0.2.1");
     EXPECT_EQ(desk().wakes, 1U);
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
     EXPECT_EQ(lines(claim(a1)), Lines{}) << "it is no longer ours";
@@ -1598,8 +1597,8 @@ TEST_F(Table, ClaimsOfWhatIsNotAnsweredForChangeNothing) {
     EXPECT_EQ(lines(table.on_conflict(99, generation(), a1, now)), Lines{});
     release(PZ_SIGN_IP, a1);
     EXPECT_EQ(lines(claim(a1)), Lines{}) << "the owner is back and looks after itself";
-    EXPECT_EQ(desk().claims.size(), 0U);
-    EXPECT_EQ(desk().let_go, Ips{});
+    EXPECT_EQ(desk().extra->claims.size(), 0U);
+    EXPECT_EQ(desk().extra->let_go, Ips{});
 }
 
 TEST_F(Table, ClaimsOfAnEarlierStayDoNotCount) {
@@ -1620,7 +1619,7 @@ protected:
         claim(a1);
         claim(a1);
         ASSERT_EQ(state(), HostState::waking);
-        ASSERT_EQ(desk().let_go, (Ips{a1}));
+        ASSERT_EQ(desk().extra->let_go, (Ips{a1}));
     }
     void to_asleep_again() {
         ASSERT_TRUE(table.request_sleep("desk", now).has_value());
@@ -1632,32 +1631,32 @@ protected:
 
 TEST_F(LetGo, TheOwnerThatUsesTheAddressHasItAgain) {
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_ANNOUNCEMENT, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
-    EXPECT_EQ(desk().let_go, Ips{});
+    EXPECT_EQ(desk().extra->let_go, Ips{});
     to_arming();
     EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a6}));
 }
 
 TEST_F(LetGo, AnOwnerThatIsBackIsAskedForTheAddress) {
     EXPECT_EQ(lines(release(PZ_SIGN_ARP_PROBE, a1)), (Lines{"stop_answering", "probe 192.0.2.1"})) << "not yet used";
-    EXPECT_EQ(desk().let_go, (Ips{a1}));
+    EXPECT_EQ(desk().extra->let_go, (Ips{a1}));
     now += 100ms;
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
-    EXPECT_EQ(desk().let_go, Ips{});
+    EXPECT_EQ(desk().extra->let_go, Ips{});
 }
 
 TEST_F(LetGo, AnAddressThatTheOwnerIsNotSeenToUseStaysLetGo) {
     release(PZ_SIGN_DHCP);
     now += 10s;
     EXPECT_EQ(lines(tick()), (Lines{"drop_held 192.0.2.1", "notice address-not-back", "forget"}));
-    EXPECT_EQ(desk().let_go, (Ips{a1}));
+    EXPECT_EQ(desk().extra->let_go, (Ips{a1}));
     to_asleep();
     EXPECT_EQ(answered_addresses(desk()), (Ips{a2, a6}));
-    EXPECT_TRUE(contains(desk().since_reason, "192.0.2.1 is not answered for")) << desk().since_reason;
+    EXPECT_TRUE(contains(desk().since_reason.get(), "192.0.2.1 is not answered for")) << desk().since_reason.get();
     EXPECT_EQ(lines(claim(a1)), Lines{}) << "not defended either";
     EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "stage_waking", "deliver 192.0.2.1", "forget"}));
     to_asleep();
     EXPECT_EQ(answered_addresses(desk()), (Ips{a1, a2, a6}));
-    EXPECT_FALSE(contains(desk().since_reason, "192.0.2.1")) << desk().since_reason;
+    EXPECT_FALSE(contains(desk().since_reason.get(), "192.0.2.1")) << desk().since_reason.get();
 }
 
 TEST_F(LetGo, IfTheHostDoesNotWakeTheAddressStaysLetGo) {
@@ -1674,13 +1673,13 @@ TEST_F(LetGo, ConfiguringAgainAnswersForTheAddressAgain) {
     release(PZ_SIGN_DHCP);
     now += 10s;
     tick();
-    ASSERT_TRUE(table.set(HostConfig(desk().config), lan, true, now).has_value());
-    EXPECT_EQ(desk().let_go, Ips{});
+    ASSERT_TRUE(table.set(desk().config(), lan, true, now).has_value());
+    EXPECT_EQ(desk().extra->let_go, Ips{});
 }
 
 TEST_F(LetGo, PacketsGoOnWaitingForTheOwner) {
     trigger(a1); // it came before the address was let go
-    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1}));
     EXPECT_EQ(lines(release(PZ_SIGN_DAD, a1)), (Lines{"stop_answering", "probe 192.0.2.1"}));
     EXPECT_EQ(lines(proof(PZ_SIGN_IP, a1)), (Lines{"deliver 192.0.2.1", "forget"}));
 }
@@ -1700,7 +1699,7 @@ TEST_F(LetGo, AnExpiredAddressIsNotAskedForAgain) {
     claim(a1);
     now += 30s;
     tick();
-    EXPECT_EQ(desk().expired, (Ips{a1}));
+    EXPECT_EQ(desk().extra->expired, (Ips{a1}));
     EXPECT_EQ(lines(release(PZ_SIGN_DHCP)), (Lines{"stop_answering", "forget"}));
 }
 
@@ -1739,7 +1738,7 @@ TEST_F(Ageing, AnAddressPastItsValidityIsNoLongerAnswered) {
               (Lines{"3 serve", "3 probe 192.0.2.1", "3 probe 192.0.2.2", "3 probe 2001:db8::1", "3 announce",
                      "5 announce", "10 stop_answering 192.0.2.2", "10 drop_held 192.0.2.2", "10 notice address-expired",
                      "20 stop_answering 2001:db8::1", "20 drop_held 2001:db8::1", "20 notice address-expired"}));
-    EXPECT_EQ(desk().expired, (Ips{a2, a6}));
+    EXPECT_EQ(desk().extra->expired, (Ips{a2, a6}));
     EXPECT_EQ(state(), HostState::asleep);
     EXPECT_EQ(table.next_deadline(), start + 245s);
 }
@@ -1756,7 +1755,7 @@ TEST_F(Ageing, ItIsNotServedAtALaterSleepEither) {
     run_until(15s);
     EXPECT_EQ(table.next_deadline(), std::nullopt) << "an awake host looks after its addresses itself";
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"notice address-expired", "watch"}));
-    EXPECT_EQ(desk().expired, (Ips{a2}));
+    EXPECT_EQ(desk().extra->expired, (Ips{a2}));
     EXPECT_EQ(lines(table.request_release("desk", now)), (Lines{"forget"}));
     now = start + 17s;
     EXPECT_EQ(lines(table.request_sleep("desk", now)), (Lines{"watch"})) << "said once";
@@ -1788,7 +1787,7 @@ TEST_F(Ageing, AWakingHostIsAskedForTheFirstAddressThatHasNotExpired) {
 TEST_F(Ageing, AReplyFromAnExpiredAddressIsNotASignOfLife) {
     to_waking();
     run_until(12s);
-    ASSERT_EQ(desk().expired, (Ips{a2}));
+    ASSERT_EQ(desk().extra->expired, (Ips{a2}));
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a2)), Lines{});
     EXPECT_EQ(state(), HostState::waking);
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "forget"}));
@@ -1798,8 +1797,8 @@ TEST_F(Ageing, ConfiguringAgainStartsTheValidityAnew) {
     to_asleep();
     run_until(12s);
     release(PZ_SIGN_IP, a1);
-    ASSERT_TRUE(table.set(HostConfig(desk().config), lan, true, now).has_value());
-    EXPECT_EQ(desk().expired, Ips{});
+    ASSERT_TRUE(table.set(desk().config(), lan, true, now).has_value());
+    EXPECT_EQ(desk().extra->expired, Ips{});
     to_asleep();
     EXPECT_EQ(run_until(22s), (Lines{"17 announce", "22 stop_answering 192.0.2.2", "22 drop_held 192.0.2.2",
                                      "22 notice address-expired"}));
@@ -1813,7 +1812,7 @@ TEST_F(Ageing, APacketHeldForAnExpiredAddressIsDropped) {
                              "10 send_magic", "10 probe 192.0.2.1"})
         expected.emplace_back(text);
     EXPECT_EQ(run_until(10s), expected);
-    EXPECT_EQ(desk().awaited, (Ips{a1}));
+    EXPECT_EQ(desk().extra->awaited, (Ips{a1}));
     EXPECT_EQ(lines(trigger(a2)), (Lines{"drop_held 192.0.2.2"}));
     EXPECT_EQ(lines(release(PZ_SIGN_IP, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
 }
@@ -1832,7 +1831,7 @@ TEST_F(Ageing, TheLongestValidityDoesNotOverflow) {
         table.set(config("desk", 1, {{a1, false, std::chrono::seconds(4'294'967'295)}}), lan, true, now).has_value());
     to_asleep();
     EXPECT_EQ(table.next_deadline(), start + 5s);
-    EXPECT_EQ(desk().expired, Ips{});
+    EXPECT_EQ(desk().extra->expired, Ips{});
 }
 
 // ---- links ----------------------------------------------------------------------------------------------------------
@@ -1979,7 +1978,7 @@ TEST_F(Links, R41_ARenewalThatFellDueWithoutALinkIsMadeWhenTheHostIsServedAgain)
     regain();
     now += 3s;
     EXPECT_EQ(lines(tick()), (Lines{"serve", "stage_waking", "send_magic"}));
-    EXPECT_EQ(desk().since_reason, "192.0.2.1 is to be renewed");
+    EXPECT_EQ(desk().since_reason.get(), "192.0.2.1 is to be renewed");
 }
 
 TEST_F(Links, ASleepRequestWithoutALinkWaitsForIt) {
@@ -2035,7 +2034,7 @@ TEST_F(Links, AHeldPacketIsDeliveredWhenTheLinkIsBackInTime) {
     now += 10s;
     EXPECT_EQ(lines(regain()), (Lines{"send_magic", "probe 192.0.2.1"}));
     EXPECT_EQ(lines(proof(PZ_SIGN_REPLY, a1)), (Lines{"stop_answering", "deliver 192.0.2.1", "forget"}));
-    EXPECT_EQ(desk().last_wake_latency, now - triggered);
+    EXPECT_EQ(desk().extra->last_wake_latency, now - triggered);
 }
 
 TEST_F(Links, AHeldPacketIsDroppedAtItsLimitAndALaterOneAtTheLimitOfTheNewWake) {
@@ -2162,7 +2161,7 @@ TEST_F(Links, AHandBackWaitsForTheLink) {
 }
 
 TEST_F(Table, AHandBackIsOwedUntilTheHostSleepsAgain) {
-    HostConfig proxied = desk().config;
+    HostConfig proxied = desk().config();
     proxied.identity = Identity::proxy;
     ASSERT_TRUE(table.set(proxied, lan, true, now).has_value());
     const Lines all{"hand_back 192.0.2.1", "hand_back 192.0.2.2", "hand_back 2001:db8::1"};
@@ -2251,7 +2250,7 @@ protected:
         ASSERT_EQ(lines(tick()), Lines{"watch_awake"});
     }
     Lines use(const IpAddress& ip, bool answered = false) {
-        return lines(table.on_use(desk().id, lan, desk().config.macs.front(), ip, answered, now));
+        return lines(table.on_use(desk().id, lan, desk().macs.front(), ip, answered, now));
     }
     void learn(const IpAddress& ip) { ASSERT_EQ(use(ip), Lines{"notice address-learned"}) << ip.to_string(); }
     Ips learned() const { return held_addresses(desk()); }
@@ -2302,7 +2301,7 @@ TEST_F(Learning, WithoutAnAddressItSleepsUnanswered) {
 TEST_F(Learning, NotWithoutTheWord) {
     add(config("tv", 9, {{a2}}));
     const Host& tv = *table.find("tv");
-    EXPECT_EQ(lines(table.on_use(tv.id, lan, tv.config.macs.front(), a1, false, now)), Lines{});
+    EXPECT_EQ(lines(table.on_use(tv.id, lan, tv.macs.front(), a1, false, now)), Lines{});
     EXPECT_EQ(held_addresses(tv), Ips{a2});
 }
 
@@ -2331,14 +2330,14 @@ TEST_F(Learning, AnAddressOfAnotherHostIsToldAndLeftToIt) {
     add(config("tv", 9, {{a2}}));
     EXPECT_EQ(use(a2), Lines{"notice not-learned"});
     EXPECT_EQ(learned(), Ips{});
-    EXPECT_EQ(table.find(lan, a2)->config.name, "tv");
+    EXPECT_EQ(table.find(lan, a2)->name, "tv");
     // one that was learned goes to who uses it now, unless its host sleeps
     HostConfig other = config("printer", 8, {});
     other.learn = true;
     add(other);
     const Host& printer = *table.find("printer");
     const auto use_by_printer = [&](const IpAddress& ip) {
-        return lines(table.on_use(printer.id, lan, printer.config.macs.front(), ip, false, now));
+        return lines(table.on_use(printer.id, lan, printer.macs.front(), ip, false, now));
     };
     learn(a1);
     EXPECT_EQ(use_by_printer(a1), (Lines{"notice address-forgotten", "notice address-learned"}));
@@ -2365,7 +2364,7 @@ TEST_F(Learning, ConfigurationGoesBefore) {
     learning.addresses = {{a6}};
     ASSERT_TRUE(table.set(learning, lan, true, now).has_value());
     EXPECT_EQ(learned(), Ips{a6});
-    EXPECT_TRUE(desk().learned.empty());
+    EXPECT_TRUE(desk().extra->learned.empty());
     // what is learned stays with the machine and the network
     learn(a2);
     learning.echo = EchoMode::ignore;
@@ -2454,7 +2453,7 @@ TEST_F(Learning, AskingCostsLessThanAPacketIn10Seconds) {
     for (int i = 1; i <= static_cast<int>(max_addresses); ++i)
         learn(IpAddress::parse(fmt::format("2001:db8::{:x}", i)).value());
     Instant last = start;
-    while (!desk().learned.empty()) {
+    while (!desk().extra->learned.empty()) {
         seen = now = *table.next_deadline();
         for (const std::string& text : lines(tick()))
             if (text.starts_with("probe ")) {
@@ -2532,9 +2531,8 @@ TEST_F(Learning, IsThereAfterARestart) {
     add(config("tv", 9, {{a1}}));
     ASSERT_TRUE(table.restore(kept, PZ_STAGE_ASLEEP, now).has_value());
     EXPECT_EQ(answered_addresses(desk()), Ips{a6});
-    kept.config = config("radio", 7, {{a6}});
-    kept.valid_until = {std::nullopt};
-    kept.learned.clear();
+    kept.configure(config("radio", 7, {{a6}}));
+    kept.extra.edit().learned.clear();
     kept.id = 5;
     EXPECT_EQ(lines(table.restore(kept, PZ_STAGE_ASLEEP, now)),
               (Lines{"stop_answering 2001:db8::1", "notice address-forgotten", "serve"}));
@@ -2598,7 +2596,7 @@ TEST_F(Agentless, IsAsleepAfterThreeProbesWithoutAnAnswer) {
               (Lines{"48 serve", "48 probe 192.0.2.1", "48 probe 192.0.2.2", "48 probe 2001:db8::1", "48 announce"}));
     EXPECT_EQ(state(), HostState::asleep);
     EXPECT_EQ(generation(), 1U);
-    EXPECT_EQ(desk().since_reason, "3 probes without an answer, silent for 48 s");
+    EXPECT_EQ(desk().since_reason.get(), "3 probes without an answer, silent for 48 s");
 }
 
 TEST_F(Agentless, AnyFrameOfItsOwnBeginsTheSilenceAnew) {
@@ -2670,7 +2668,7 @@ TEST_F(Agentless, IsNeverFoundAsleepIfItCannotBeProbed) {
 TEST_F(Agentless, IsForgottenByTheKernelIfItIsNoneAnyMoreWhenItsLinkIsBack) {
     run_until(1s);
     table.link_lost(lan);
-    HostConfig told = desk().config;
+    HostConfig told = desk().config();
     told.agentless = false;
     ASSERT_TRUE(table.set(told, lan, true, now).has_value());
     table.link_back(lan, now);
@@ -2694,8 +2692,8 @@ TEST_F(Agentless, IsNotAnsweredForBeforeItCouldBeAskedWhenItsLinkIsBack) {
         }
     };
     pass(10min, [](const IpAddress&) { return false; });
-    EXPECT_TRUE(desk().resumes);
-    const Instant last = desk().next_probe; // from here on it can be asked, if only for one of its addresses
+    EXPECT_TRUE(desk().activity->resumes);
+    const Instant last = desk().activity->next_probe; // from here on it can be asked, if only for one of its addresses
     pass(last + 2900ms - now, [](const IpAddress& ip) { return ip == a6; });
     now = last + 3s;
     EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
@@ -2823,7 +2821,7 @@ public:
             const Host& host = *table_.find(name);
             EXPECT_NE(host.state, HostState::arming) << name;
             EXPECT_NE(host.state, HostState::waking) << name;
-            EXPECT_TRUE(host.awaited.empty()) << name;
+            EXPECT_TRUE(host.extra->awaited.empty()) << name;
         }
     }
 
@@ -2881,7 +2879,7 @@ private:
             const std::string name = a_name();
             const Host* const before = table_.find(name);
             const bool untouchable =
-                before != nullptr && (before->state != HostState::awake || !before->awaited.empty());
+                before != nullptr && (before->state != HostState::awake || !before->extra->awaited.empty());
             HostConfig wanted = a_config(name);
             const auto segment = static_cast<SegmentId>(1 + roll(2));
             apply(table_.make_way(wanted, segment));
@@ -3034,12 +3032,12 @@ private:
         const bool taken = other != nullptr && other != &host;
         const bool yields =
             taken && other->state == HostState::awake &&
-            std::ranges::find(other->config.addresses, ip, &HostAddress::ip) == other->config.addresses.end();
+            std::ranges::find(other->addresses, ip, &OwnAddress::ip) == other->addresses.end();
         const bool answered = chance(30);
         const HostId id = host.id;
-        const bool learns = host.config.learn && host.state == HostState::awake;
+        const bool learns = host.options.get().learn && host.state == HostState::awake;
         apply(table_.on_use(id, chance(95) ? host.segment : 3 - host.segment,
-                            chance(95) ? host.config.macs.front() : MacAddress{{2, 0, 0, 0, 9, 9}}, ip, answered,
+                            chance(95) ? host.macs.front() : MacAddress{{2, 0, 0, 0, 9, 9}}, ip, answered,
                             now_));
         const auto held = held_addresses(*table_.get(id));
         if (!learns || answered || (taken && !yields)) {
@@ -3150,7 +3148,7 @@ private:
         apply(table_.tick(now_, [this](HostId id) {
             const Host& host = *table_.get(id);
             EXPECT_TRUE(host.state == HostState::arming ||
-                        (host.state == HostState::awake && (host.config.agentless || host.config.learn)));
+                        (host.state == HostState::awake && (host.options.get().agentless || host.options.get().learn)));
             return chatty_.contains(table_.get(id)->generation) ? now_ - 1s : last_seen_[id];
         }));
         if (const auto due = table_.next_deadline()) {
@@ -3181,15 +3179,15 @@ private:
             SCOPED_TRACE(fmt::format("host {} is {}", id, to_string(host.state)));
             switch (host.state) {
             case HostState::awake:
-                if (host.awaited.empty()) {
-                    ++seen_[host.config.agentless ? "probe of the agentless" : "probe of a learned address"];
-                    EXPECT_TRUE(host.config.agentless || host.config.learn);
+                if (host.extra->awaited.empty()) {
+                    ++seen_[host.options.get().agentless ? "probe of the agentless" : "probe of a learned address"];
+                    EXPECT_TRUE(host.options.get().agentless || host.options.get().learn);
                     EXPECT_EQ(ips.size(), 1U);
                     EXPECT_GE(now_ - std::exchange(kernel_.at(id).asked, now_), 12s) << "too early";
                     break;
                 }
                 for (const IpAddress& ip : ips)
-                    EXPECT_NE(std::ranges::find(host.awaited, ip), host.awaited.end()) << "nobody waits for it";
+                    EXPECT_NE(std::ranges::find(host.extra->awaited, ip), host.extra->awaited.end()) << "nobody waits for it";
                 break;
             case HostState::asleep:
                 if (resumed_.contains(id)) {
@@ -3200,8 +3198,8 @@ private:
                 ++seen_["base line"];
                 break; // below
             case HostState::waking:
-                ++seen_[host.awaited.empty() ? "probe for nobody" : "probe for a packet"];
-                EXPECT_EQ(ips, host.awaited.empty() ? Ips{served(host).front()} : host.awaited);
+                ++seen_[host.extra->awaited.empty() ? "probe for nobody" : "probe for a packet"];
+                EXPECT_EQ(ips, host.extra->awaited.empty() ? Ips{served(host).front()} : host.extra->awaited);
                 EXPECT_TRUE(now_ - kernel_.at(id).asked >= 500ms || is_just_resumed(id)) << "too early";
                 kernel_.at(id).asked = now_;
                 break;
@@ -3223,7 +3221,7 @@ private:
             if (falls_asleep)
                 for (const IpAddress& ip : served(*host))
                     expected.push_back("probe " + ip.to_string());
-            if (!falls_asleep || host->learned.empty()) // else when another node would have answered the probes
+            if (!falls_asleep || host->extra->learned.empty()) // else when another node would have answered the probes
                 expected.emplace_back("announce");
             Lines after;
             for (std::size_t j = i + 1; j < effects.size() && effects[j].host == host->id; ++j)
@@ -3232,12 +3230,12 @@ private:
         }
     }
     static bool is_let_go(const Host& host, const IpAddress& ip) {
-        return std::ranges::find(host.let_go, ip) != host.let_go.end();
+        return std::ranges::find(host.extra->let_go, ip) != host.extra->let_go.end();
     }
     static Ips served(const Host& host) {
         Ips out;
         for (const IpAddress& ip : held_addresses(host))
-            if (std::ranges::find(host.expired, ip) == host.expired.end())
+            if (std::ranges::find(host.extra->expired, ip) == host.extra->expired.end())
                 out.push_back(ip);
         return out;
     }
@@ -3396,15 +3394,15 @@ private:
             EXPECT_EQ(told_[host.id], host.state) << "an edge was not told";
             ++seen_[std::string(to_string(host.state))];
             const auto found = kernel_.find(host.id);
-            if (host.state == HostState::awake && host.awaited.empty()) {
-                EXPECT_TRUE(found == kernel_.end() ? !host.next_check : found->second.stage == Stage::watched);
+            if (host.state == HostState::awake && host.extra->awaited.empty()) {
+                EXPECT_TRUE(found == kernel_.end() ? !host.activity->next_check : found->second.stage == Stage::watched);
                 continue;
             }
             ASSERT_NE(found, kernel_.end());
             const Kernel& kernel = found->second;
             const Ips listed = answered_addresses(host);
             const std::set<IpAddress> answerable(listed.begin(), listed.end());
-            if (!host.let_go.empty())
+            if (!host.extra->let_go.empty())
                 ++seen_[fmt::format("let go while {}", to_string(host.state))];
             switch (host.state) {
             case HostState::awake:
@@ -3419,7 +3417,7 @@ private:
             case HostState::asleep:
                 EXPECT_EQ(kernel.stage, is_looked_for(host) ? Stage::unanswered : Stage::asleep);
                 EXPECT_EQ(kernel.answered, answerable);
-                EXPECT_TRUE(host.awaited.empty());
+                EXPECT_TRUE(host.extra->awaited.empty());
                 break;
             case HostState::waking:
                 EXPECT_EQ(kernel.stage, is_looked_for(host) ? Stage::unanswered : Stage::waking);
@@ -3430,17 +3428,17 @@ private:
             case HostState::unreachable:
                 EXPECT_EQ(kernel.stage, Stage::unanswered);
                 EXPECT_EQ(kernel.answered, answerable);
-                EXPECT_TRUE(host.awaited.empty());
+                EXPECT_TRUE(host.extra->awaited.empty());
                 break;
             }
             const Ips held = held_addresses(host);
-            for (const IpAddress& ip : host.awaited)
+            for (const IpAddress& ip : host.extra->awaited)
                 EXPECT_NE(std::ranges::find(held, ip), held.end());
         }
         // No packet is left behind: its trigger is on the way, or its host waits for its address.
         for (const auto& [id, address] : held_) {
             const Host* const host = table_.get(id);
-            EXPECT_TRUE((host != nullptr && std::ranges::find(host->awaited, address) != host->awaited.end()) ||
+            EXPECT_TRUE((host != nullptr && std::ranges::find(host->extra->awaited, address) != host->extra->awaited.end()) ||
                         is_pending(id, address))
                 << "host " << id << " " << address.to_string();
         }
@@ -3459,13 +3457,13 @@ private:
             const Host& host = *table_.find(name);
             EXPECT_TRUE(ids.insert(host.id).second);
             EXPECT_LT(host.id, max_hosts);
-            for (const MacAddress& mac : host.config.macs)
+            for (const MacAddress& mac : host.macs)
                 EXPECT_TRUE(macs.insert({host.segment, mac}).second) << mac.to_string();
             for (const IpAddress& ip : held_addresses(host)) {
                 EXPECT_TRUE(addresses.insert({host.segment, ip}).second) << ip.to_string();
                 EXPECT_EQ(table_.find(host.segment, ip), &host);
             }
-            EXPECT_TRUE(host.config.learn || host.learned.empty());
+            EXPECT_TRUE(host.options.get().learn || host.extra->learned.empty());
             EXPECT_LE(held_addresses(host).size(), max_addresses);
         }
     }

@@ -54,12 +54,12 @@ std::uint64_t wall_time(Instant at) {
 }
 
 /// What of the host's record a trigger matched.
-std::string rule_of(const pz_event& event, const HostConfig& config) {
+std::string rule_of(const pz_event& event, const HostOptions& options) {
     if (event.reason == PZ_REASON_TRIGGER_MAGIC)
         return "magic";
     if (event.reason == PZ_REASON_TRIGGER_ECHO)
         return "echo";
-    const WakeRule* rule = find_wake_rule(config, event.protocol, event.port);
+    const WakeRule* rule = find_wake_rule(options, event.protocol, event.port);
     return to_string(rule == nullptr ? WakeRule{.protocol = IPPROTO_TCP} : *rule);
 }
 
@@ -188,7 +188,7 @@ Result<> Daemon::serve() {
         if (looked_at++ % PresenceTable::hosts_at_a_time == 0)
             service_manager::alive();
         if (const Host& host = *table_.find(name);
-            (host.state == HostState::asleep || host.state == HostState::waking) && !host.resumes)
+            (host.state == HostState::asleep || host.state == HostState::waking) && !host.activity->resumes)
             pin_neighbours(host, *segments_->find(host.segment), answered_addresses(host));
     }
 
@@ -335,19 +335,19 @@ Result<control::HostStatus> Daemon::host_get(std::string_view name) {
     const Host* host = PZ_TRY(table_.named(name));
     const std::string* file = file_hosts_.file_of(name);
     std::vector<IpAddress> learned;
-    std::ranges::transform(host->learned, std::back_inserter(learned), &LearnedAddress::ip);
+    std::ranges::transform(host->extra->learned, std::back_inserter(learned), &LearnedAddress::ip);
     return control::HostStatus{
-        .config = host->config,
+        .config = host->config(),
         .id = host->id,
         .generation = host->generation,
         .state = host->state,
-        .since_reason = host->since_reason,
+        .since_reason = host->since_reason.get(),
         .since_ms = milliseconds(now() - host->since),
         .identity = host->identity,
         .wakes = host->wakes,
         .held_packets = static_cast<std::uint32_t>(hold_.usage(host->id).packets),
         .last_wake_latency_us = static_cast<std::uint64_t>(
-            std::chrono::duration_cast<std::chrono::microseconds>(host->last_wake_latency).count()),
+            std::chrono::duration_cast<std::chrono::microseconds>(host->extra->last_wake_latency).count()),
         .refused = budgets_.refused(host->id),
         .file = file == nullptr ? std::nullopt : std::optional(*file),
         .learned = std::move(learned)};
@@ -433,9 +433,9 @@ Result<control::Explanation> Daemon::explain(const control::ExplainRequest& requ
 
 /// What the trigger thread would say.
 std::optional<Refusal> Daemon::refusal_of(const Trigger& trigger, const Host& host) const {
-    auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
+    auto refusal = refuse_source(host.options.get().policy, options_.no_wake_from, trigger);
     if (!refusal && host.state == HostState::asleep)
-        refusal = budgets_.ask(host.id, host.config.policy, trigger, now());
+        refusal = budgets_.ask(host.id, host.options.get().policy, trigger, now());
     return refusal;
 }
 
@@ -460,7 +460,7 @@ FileHosts::Table Daemon::file_table() {
                 [this](std::string_view name) {
                     const Host* host = table_.find(name);
                     return host != nullptr &&
-                           (host->state != HostState::awake || !host->awaited.empty() || host->hand_back);
+                           (host->state != HostState::awake || !host->extra->awaited.empty() || host->extra->hand_back);
                 }};
 }
 
@@ -501,7 +501,7 @@ control::Event Daemon::event_of(const Host& host, const Cause& cause) const {
     control::Event event;
     if (cause.at != Instant{})
         event.time_ns = wall_time(cause.at);
-    event.host = host.config.name;
+    event.host = host.name;
     event.host_id = host.id;
     event.generation = host.generation;
     if (const Segment* segment = segments_->find(host.segment); segment != nullptr)
@@ -583,7 +583,7 @@ void Daemon::on_trigger(const TriggerNotice& notice) {
     if (host != nullptr && host->generation == event.generation) {
         if (notice.refused)
             return on_refused(*host, *notice.refused, std::move(cause));
-        cause.rule = rule_of(event, host->config);
+        cause.rule = rule_of(event, host->options);
         if (host->state == HostState::asleep)
             record(control::EventKind::trigger, *host, cause.rule, cause);
         else
@@ -646,7 +646,7 @@ void Daemon::on_router(SegmentId segment, ByteView frame) {
     for (const auto& [prefix, valid] : advertised_prefixes(frame))
         for (const HostId host : table_.on_prefix(segment, prefix, valid, now()))
             if (const Host* found = table_.get(host); found != nullptr)
-                state_->changed(found->config.name);
+                state_->changed(found->name);
     rearm();
 }
 
@@ -675,8 +675,8 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
             on_conflict(*host, mac, *address, cause);
     } else if (event.kind == PZ_EVENT_SECOND_PROXY) {
         record_sparingly(control::EventKind::second_proxy, *host,
-                         fmt::format("the gateway {} stands in for {} ({}) too", mac.to_string(), host->config.name,
-                                     host->config.macs.front().to_string()),
+                         fmt::format("the gateway {} stands in for {} ({}) too", mac.to_string(), host->name,
+                                     host->macs.front().to_string()),
                          cause);
     } else if (event.kind == PZ_EVENT_NON_WAKE &&
                (host->state == HostState::asleep || host->state == HostState::unreachable)) {
@@ -719,7 +719,7 @@ void Daemon::on_conflict(const Host& host, const MacAddress& claimant, const IpA
     const Instant at = now();
     const Defence defence = table_.defence(host, address, at);
     std::string text = fmt::format("{} claims {}, which {} ({}) holds", claimant.to_string(), address.to_string(),
-                                   host.config.macs.front().to_string(), host.config.name);
+                                   host.macs.front().to_string(), host.name);
     if (defence == Defence::defend)
         text += "; defended";
     if (defence == Defence::let_go) // once for each address, and told whatever else happens
@@ -811,9 +811,9 @@ void Daemon::sweep(std::optional<Instant> since, std::uint32_t reason) {
 void Daemon::sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reason) {
     const Cause cause{.at = at, .reason = reason};
     const Trigger trigger{.is_known = false};
-    auto refusal = refuse_source(host.config.policy, options_.no_wake_from, trigger);
+    auto refusal = refuse_source(host.options.get().policy, options_.no_wake_from, trigger);
     if (!refusal)
-        refusal = budgets_.ask(host.id, host.config.policy, trigger, now());
+        refusal = budgets_.ask(host.id, host.options.get().policy, trigger, now());
     if (refusal) {
         budgets_.count_refusal(host.id);
         return on_refused(host, *refusal, cause);
@@ -1024,7 +1024,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         // one address: it is not the host's any more; all of them: the host is back
         const Host* host = table_.get(effect.host);
         if (host != nullptr) // an address may be let go
-            state_->changed(host->config.name);
+            state_->changed(host->name);
         unpin_neighbours(effect.host, effect.address,
                          effect.address || host == nullptr ? std::nullopt : std::optional(owner_mac(*host)));
         return {};
@@ -1035,7 +1035,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     const Host* host = table_.get(effect.host);
     if (host != nullptr && (effect.kind == Kind::edge || effect.kind == Kind::deliver ||
                             (effect.kind == Kind::notice && effect.notice != Effect::Notice::not_learned)))
-        state_->changed(host->config.name);
+        state_->changed(host->name);
     const Segment* segment = host == nullptr ? nullptr : segments_->find(host->segment);
     if (segment == nullptr)
         return {};
@@ -1118,21 +1118,21 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     fastpath::HostEntry entry;
     entry.host = host.id;
     entry.segment = host.segment;
-    entry.macs = host.config.macs;
+    entry.macs.assign(host.macs.begin(), host.macs.end());
     entry.addresses = answered_addresses(host);
     entry.answer_mac = answer_mac(host, segment);
     entry.index_flags = host.identity == Identity::proxy ? PZ_INDEX_IDENTITY_PROXY : 0;
 
     pz_policy& policy = entry.policy;
     policy.generation = host.generation;
-    policy.echo = static_cast<std::uint8_t>(host.config.echo);
-    if (host.config.magic.secureon) {
+    policy.echo = static_cast<std::uint8_t>(host.options.get().echo);
+    if (host.options.get().magic.secureon) {
         policy.flags |= PZ_POLICY_SECUREON;
-        std::ranges::copy(*host.config.magic.secureon, entry.rules.secureon);
+        std::ranges::copy(*host.options.get().magic.secureon, entry.rules.secureon);
     }
-    if (host.config.learn)
+    if (host.options.get().learn)
         policy.flags |= PZ_POLICY_LEARN;
-    for (const auto& rule : wake_rules(host.config))
+    for (const auto& rule : wake_rules(host.options))
         entry.rules.rules[entry.rules.count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
     return entry;
 }
@@ -1156,11 +1156,11 @@ std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& seg
     const auto source = sources(segment).ip4;
     std::vector<Departure> frames;
     // every MAC of the host: which of its NICs hears now, nobody knows
-    for (const auto& mac : host.config.macs) {
-        frames.push_back({socket, build_magic_ethernet(sender, mac, host.config.magic.secureon, segment.tags)});
+    for (const auto& mac : host.macs) {
+        frames.push_back({socket, build_magic_ethernet(sender, mac, host.options.get().magic.secureon, segment.tags)});
         if (source)
-            frames.push_back({socket, build_magic_udp(sender, *source, mac, host.config.magic.udp_port,
-                                                      host.config.magic.secureon, segment.tags)});
+            frames.push_back({socket, build_magic_udp(sender, *source, mac, host.options.get().magic.udp_port,
+                                                      host.options.get().magic.secureon, segment.tags)});
     }
     return frames;
 }
@@ -1188,7 +1188,7 @@ void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) 
 void Daemon::plan(const Host& host, std::vector<Departure> magic) {
     plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation,
                                                                   .magic = std::move(magic),
-                                                                  .policy = host.config.policy,
+                                                                  .policy = host.options.get().policy,
                                                                   .is_asleep = host.state == HostState::asleep}));
 }
 
@@ -1201,7 +1201,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
     if (host.identity == Identity::host)
-        for (const auto& mac : host.config.macs)
+        for (const auto& mac : host.macs)
             accept(segment, host.id, mac);
     for (const auto& address : entry.addresses)
         if (address.is_v6())
@@ -1209,7 +1209,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     plan(host, magic_frames(host, segment));
     auto served = fastpath_->serve(entry);
     if (!served) // what cannot be programmed is not in our care
-        react(table_.request_release(host.config.name, now()).value_or(Effects{}), {});
+        react(table_.request_release(host.name, now()).value_or(Effects{}), {});
     else
         pin_neighbours(host, segment, entry.addresses);
     return served;
@@ -1226,7 +1226,7 @@ void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std:
         else if (*pinned)
             seen_[host.id].neighbours[address] = *device;
         else
-            spdlog::info("{}: the neighbour entry of {} is permanent and not ours, so it stays", host.config.name,
+            spdlog::info("{}: the neighbour entry of {} is permanent and not ours, so it stays", host.name,
                          address.to_string());
     }
 }
@@ -1286,7 +1286,7 @@ void Daemon::send_in_name(const Segment& segment, Bytes frame, std::string_view 
 }
 
 MacAddress Daemon::answer_mac(const Host& host, const Segment& segment) const {
-    return host.identity == Identity::proxy ? segment.port->link.mac : host.config.macs.front();
+    return host.identity == Identity::proxy ? segment.port->link.mac : host.macs.front();
 }
 
 void Daemon::announce(const Host& host, const Segment& segment, bool once) {
@@ -1327,7 +1327,7 @@ void Daemon::hand_back(const Host& host, const Segment& segment, const IpAddress
 
 void Daemon::hand_back_all(const Host& host) {
     const Segment* segment = segments_->find(host.segment);
-    const bool is_owed = host.hand_back || (host.state != HostState::awake && host.state != HostState::arming);
+    const bool is_owed = host.extra->hand_back || (host.state != HostState::awake && host.state != HostState::arming);
     if (segment == nullptr || !has_link(*segment->port) || host.identity == Identity::host || !is_owed)
         return;
     for (const auto& address : answered_addresses(host))
@@ -1336,7 +1336,7 @@ void Daemon::hand_back_all(const Host& host) {
 
 MacAddress Daemon::owner_mac(const Host& host) const {
     const auto found = seen_.find(host.id);
-    return found == seen_.end() || found->second.mac_generation != host.generation ? host.config.macs.front()
+    return found == seen_.end() || found->second.mac_generation != host.generation ? host.macs.front()
                                                                                    : found->second.mac;
 }
 
@@ -1356,7 +1356,7 @@ void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& ad
                                        : build_neighbor_solicitation(mac, *source, address, segment.tags),
                        "probe"))
         return;
-    auto text = fmt::format("{}: cannot probe {}{}", host.config.name, address.to_string(),
+    auto text = fmt::format("{}: cannot probe {}{}", host.name, address.to_string(),
                             source ? "" : ": " + segment.port->link.name + " has no address of that family");
     if (table_.not_probed(host.id, address)) // it may never be found asleep, or never be answered for
         record_failure(std::move(text), segment.port->link.name);
@@ -1368,7 +1368,7 @@ void Daemon::deliver(const Host& host, const Segment& segment, const IpAddress& 
     const MacAddress mac = owner_mac(host);
     for (auto& packet : hold_.take(host.id, address)) {
         if (!complete_checksum(packet.frame))
-            spdlog::debug("{}: held packet without a checksum of ours", host.config.name);
+            spdlog::debug("{}: held packet without a checksum of ours", host.name);
         set_ethernet(packet.frame, mac, segment.port->link.mac);
         send(segment, packet.frame, "held packet");
         wakes_.delivered(host.id, now());

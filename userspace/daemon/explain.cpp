@@ -54,24 +54,24 @@ std::optional<std::string> rule_that_decided(const pz_explanation& found, const 
     case PZ_REASON_TRIGGER_ECHO:
     case PZ_REASON_ECHO_ANSWERED:
     case PZ_REASON_ECHO_IGNORED:
-        return fmt::format("echo {}", echo_names.at(static_cast<std::size_t>(host.config.echo)));
+        return fmt::format("echo {}", echo_names.at(static_cast<std::size_t>(host.options.get().echo)));
     default:
         return std::nullopt;
     }
 }
 
-std::string all_rules(const HostConfig& config) {
-    if (config.wake.empty())
+std::string all_rules(const HostOptions& options) {
+    if (options.wake.empty())
         return "tcp/any";
     std::string rules;
-    for (const auto& rule : config.wake)
+    for (const auto& rule : options.wake)
         rules += (rules.empty() ? "" : ", ") + to_string(rule);
     return rules;
 }
 
 /// As the trigger thread and PresenceTable::on_trigger() do.
 std::string after_trigger(const pz_event& event, const Host& host, const Refuses& refuses) {
-    const std::string& name = host.config.name;
+    const std::string& name = host.name;
     if (const auto refusal = refuses(event, host))
         return fmt::format("nothing: the wake policy of {} refuses the packet: {}", name, to_string(*refusal));
     const auto address = event_address(event);
@@ -91,14 +91,14 @@ std::string after_trigger(const pz_event& event, const Host& host, const Refuses
 
 /// As Daemon::on_notice() and PresenceTable::on_owner() do.
 std::string after_owner(const pz_event& event, const Host& host, const NicAnswers& nic_answers) {
-    const std::string& name = host.config.name;
+    const std::string& name = host.name;
     const bool reply = event.detail == PZ_SIGN_REPLY;
     if (reply && nic_answers(host.id, host.generation))
         return fmt::format("nothing: the NIC of {} answers by itself, which proves nothing", name);
     if (host.state == HostState::awake)
         return fmt::format("delivers what is held for {}, if anything", name);
     const auto address = event_address(event);
-    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable || host.resumes;
+    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable || host.activity->resumes;
     if (reply && (!asked || !address || !is_served(host, *address)))
         return fmt::format("nothing: {} is {}, and its reply proves nothing", name, to_string(host.state));
     return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
@@ -106,7 +106,7 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
 
 /// As Daemon::on_conflict() and PresenceTable::on_conflict() do.
 std::string after_conflict(const pz_event& event, const Host& host, const PresenceTable& table, Instant now) {
-    const std::string& name = host.config.name;
+    const std::string& name = host.name;
     if (const auto address = event_address(event)) {
         const std::string claimed = address->to_string();
         switch (table.defence(host, *address, now)) {
@@ -143,13 +143,13 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
         return after_conflict(event, *host, table, now);
     case PZ_EVENT_NON_WAKE:
         if (event.reason == PZ_REASON_UNANSWERED && host->state == HostState::unreachable)
-            return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->config.name);
-        return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->config.name,
-                           host->config.name);
+            return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->name);
+        return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->name,
+                           host->name);
     case PZ_EVENT_SECOND_PROXY:
-        return fmt::format("reports that another gateway stands in for {} too", host->config.name);
+        return fmt::format("reports that another gateway stands in for {} too", host->name);
     default: // PZ_EVENT_NIC_ANSWERS
-        return fmt::format("remembers that the NIC of {} answers by itself", host->config.name);
+        return fmt::format("remembers that the NIC of {} answers by itself", host->name);
     }
 }
 
@@ -185,16 +185,16 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
     if (target != nullptr) {
         explanation.rule = rule_that_decided(found, *target);
         if (found.reason == PZ_REASON_PORT_CLOSED)
-            explanation.sentence += fmt::format("; {} wakes for {}", target->config.name, all_rules(target->config));
+            explanation.sentence += fmt::format("; {} wakes for {}", target->name, all_rules(target->options));
     } else if (const auto address = address_meant(frame, parsed)) {
         target = table.find(segment, *address); // the kernel knows only the addresses that it answers for
     }
     if (target != nullptr) {
-        explanation.host = target->config.name;
+        explanation.host = target->name;
         explanation.host_state = target->state;
     }
     if (const Host* sender = find(table, found.sender)) {
-        explanation.sender = sender->config.name;
+        explanation.sender = sender->name;
         explanation.sender_state = sender->state;
         if (found.sign != PZ_SIGN_NONE)
             explanation.sign = name_of(static_cast<pz_sign>(found.sign));
@@ -204,7 +204,7 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
             continue;
         const Host* host = find(table, {.host = event.host, .generation = event.generation});
         explanation.events.push_back({.kind = std::string(name_of(static_cast<pz_event_kind>(event.kind))),
-                                      .host = host == nullptr ? std::nullopt : std::optional(host->config.name),
+                                      .host = host == nullptr ? std::nullopt : std::optional(host->name),
                                       .address = event_address(event),
                                       .next = after(event, host, table, nic_answers, refuses, now)});
     }

@@ -52,23 +52,24 @@ std::optional<StoredHost> Daemon::row_of(const std::string& name) const {
                    .generation = host->generation,
                    .state = host->state,
                    .since = clocks.to_wall(host->since),
-                   .since_reason = host->since_reason,
+                   .since_reason = host->since_reason.get(),
                    .wakes = host->wakes,
                    .wake_wanted = host->wake_wanted,
                    .woken_to_renew = host->woken_to_renew,
                    .configured = clocks.to_wall(host->configured),
                    .addresses = {},
                    .config = {}};
-    for (std::size_t i = 0; i < host->config.addresses.size(); i++) {
-        const IpAddress& ip = host->config.addresses[i].ip;
-        const auto& until = host->valid_until[i];
+    for (std::size_t i = 0; i < host->addresses.size(); i++) {
+        const IpAddress& ip = host->addresses[i].ip;
+        const auto& ends = host->extra->valid_until;
+        const auto until = ends.empty() ? std::nullopt : ends[i];
         row.addresses.push_back({.ip = ip,
                                  .valid_until = until ? std::optional(clocks.to_wall(*until)) : std::nullopt,
-                                 .let_go = std::ranges::find(host->let_go, ip) != host->let_go.end()});
+                                 .let_go = std::ranges::find(host->extra->let_go, ip) != host->extra->let_go.end()});
     }
-    for (const LearnedAddress& learned : host->learned)
+    for (const LearnedAddress& learned : host->extra->learned)
         row.addresses.push_back({.ip = learned.ip, .learned = true});
-    if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host->config))
+    if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host->config()))
         row.config.assign(message->bytes().begin(), message->bytes().end());
     return row;
 }
@@ -86,7 +87,7 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
     host.id = stored.id;
     host.generation = stored.generation;
     host.segment = segment;
-    host.config = std::move(config);
+    host.configure(std::move(config));
     host.state = stored.state;
     host.since = clocks.from_wall(stored.since);
     host.since_reason = stored.since_reason;
@@ -94,23 +95,26 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
     host.woken_to_renew = stored.woken_to_renew;
     host.wakes = stored.wakes;
     host.wake_wanted = stored.wake_wanted;
-    for (const HostAddress& address : host.config.addresses) {
+    std::vector<std::optional<Instant>> valid_until;
+    for (const OwnAddress& address : host.addresses) {
         const auto found = std::ranges::find(stored.addresses, address.ip, &StoredHost::Address::ip);
         if (found == stored.addresses.end())
             return fail(Errc::invalid, fmt::format("the record says nothing of {}", address.ip.to_string()));
         const auto& until = found->valid_until;
-        host.valid_until.push_back(until ? std::optional(clocks.from_wall(*until)) : std::nullopt);
+        valid_until.push_back(until ? std::optional(clocks.from_wall(*until)) : std::nullopt);
         if (found->let_go)
-            host.let_go.push_back(address.ip);
+            host.extra.edit().let_go.push_back(address.ip);
     }
+    if (std::ranges::any_of(valid_until, [](const auto& until) { return until.has_value(); }))
+        host.extra.edit().valid_until = std::move(valid_until);
     for (const StoredHost::Address& address : stored.addresses)
         if (address.learned)
-            host.learned.push_back({.ip = address.ip, .used = at});
+            host.extra.edit().learned.push_back({.ip = address.ip, .used = at});
     const pz_stage stage = watched ? segments_->stage_before(port, stored.id, stored.generation) : PZ_STAGE_NONE;
     const auto effects = PZ_TRY(table_.restore(std::move(host), stage, at));
     if (!stored.file.empty()) {
         const Host* restored = table_.find(stored.name);
-        file_hosts_.adopt(stored.name, {.path = stored.file, .config = restored->config});
+        file_hosts_.adopt(stored.name, {.path = stored.file, .config = restored->config()});
     }
     react(effects, {});
     return {};

@@ -197,13 +197,13 @@ std::string to_string(const WakeRule& rule) {
     return protocol + "/" + (rule.port == 0 ? std::string("any") : std::to_string(rule.port));
 }
 
-const std::vector<WakeRule>& wake_rules(const HostConfig& config) {
+const std::vector<WakeRule>& wake_rules(const HostOptions& options) {
     static const std::vector<WakeRule> any_tcp{{.protocol = IPPROTO_TCP, .port = 0}};
-    return config.wake.empty() ? any_tcp : config.wake;
+    return options.wake.empty() ? any_tcp : options.wake;
 }
 
-const WakeRule* find_wake_rule(const HostConfig& config, std::uint8_t protocol, std::uint16_t port) {
-    const auto& rules = wake_rules(config);
+const WakeRule* find_wake_rule(const HostOptions& options, std::uint8_t protocol, std::uint16_t port) {
+    const auto& rules = wake_rules(options);
     const auto found = std::ranges::find_if(rules, [&](const WakeRule& rule) {
         return rule.protocol == protocol && (rule.port == 0 || rule.port == port);
     });

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -43,7 +44,7 @@ struct HostAddress {
 struct WakeRule {
     std::uint8_t protocol = 0;
     std::uint16_t port = 0;
-    bool operator==(const WakeRule&) const = default;
+    auto operator<=>(const WakeRule&) const = default;
 };
 
 enum class EchoMode : std::uint8_t { answer = PZ_ECHO_ANSWER, ignore = PZ_ECHO_IGNORE, wake = PZ_ECHO_WAKE };
@@ -60,14 +61,11 @@ struct MagicOptions {
     /// UDP destination port of the second form, next to EtherType 0x0842; 9 is discard, 40000 the EMAN draft's.
     std::uint16_t udp_port = 9;
     std::optional<std::array<std::uint8_t, PZ_SECUREON_LEN>> secureon = std::nullopt;
-    bool operator==(const MagicOptions&) const = default;
+    auto operator<=>(const MagicOptions&) const = default;
 };
 
-/// Everything that a host or an operator configures (ECMA-393 C12).
-struct HostConfig {
-    std::string name;
-    std::vector<MacAddress> macs; // the first one answers and is woken; the others are signs of life
-    std::vector<HostAddress> addresses;
+/// What of a configuration many hosts have alike.
+struct HostOptions {
     /// Empty = the default, tcp/any.
     std::vector<WakeRule> wake;
     std::string interface; // empty = the only one served
@@ -80,6 +78,14 @@ struct HostConfig {
     /// The addresses that it uses while awake are answered for too when it sleeps; so it needs none of its own here.
     bool learn = false;
     WakePolicy policy;
+    auto operator<=>(const HostOptions&) const = default;
+};
+
+/// Everything that a host or an operator configures (ECMA-393 C12).
+struct HostConfig : HostOptions {
+    std::string name;
+    std::vector<MacAddress> macs; // the first one answers and is woken; the others are signs of life
+    std::vector<HostAddress> addresses;
     bool operator==(const HostConfig&) const = default;
 };
 
@@ -95,9 +101,9 @@ std::string_view to_string(HostState state);
 /// "tcp/22", "udp/any"
 std::string to_string(const WakeRule& rule);
 /// Those in force: the configured ones, else the default, tcp/any (R30).
-const std::vector<WakeRule>& wake_rules(const HostConfig& config);
+const std::vector<WakeRule>& wake_rules(const HostOptions& options);
 /// The first of them that lets a packet to this port (host order) wake the host; nullptr: none.
-const WakeRule* find_wake_rule(const HostConfig& config, std::uint8_t protocol, std::uint16_t port);
+const WakeRule* find_wake_rule(const HostOptions& options, std::uint8_t protocol, std::uint16_t port);
 
 inline constexpr std::size_t max_name_length = 63;
 inline constexpr std::size_t max_macs = 8;

@@ -3,9 +3,12 @@
 #include "hosts/table.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <ranges>
 #include <utility>
 
+#include <boost/container_hash/hash.hpp>
 #include <spdlog/fmt/fmt.h>
 
 namespace pz {
@@ -50,31 +53,35 @@ bool is_configured(const HostConfig& config, const IpAddress& ip) {
     return std::ranges::find(config.addresses, ip, &HostAddress::ip) != config.addresses.end();
 }
 
+bool is_configured(const Host& host, const IpAddress& ip) {
+    return std::ranges::find(host.addresses, ip, &OwnAddress::ip) != host.addresses.end();
+}
+
 bool is_learned(const Host& host, const IpAddress& ip) {
-    return std::ranges::find(host.learned, ip, &LearnedAddress::ip) != host.learned.end();
+    return std::ranges::find(host.extra->learned, ip, &LearnedAddress::ip) != host.extra->learned.end();
 }
 
 /// Of the learned addresses the one that was not used for the longest time.
-std::vector<LearnedAddress>::iterator oldest(Host& host) {
-    return std::ranges::min_element(host.learned, {}, &LearnedAddress::used);
+std::vector<LearnedAddress>::const_iterator oldest(const Host& host) {
+    return std::ranges::min_element(host.extra->learned, {}, &LearnedAddress::used);
 }
 
 /// Of those that can be asked for.
 std::optional<IpAddress> used_last(const Host& host) {
     const LearnedAddress* last = nullptr;
-    for (const LearnedAddress& learned : host.learned)
+    for (const LearnedAddress& learned : host.extra->learned)
         if (learned.can_ask && (last == nullptr || learned.used > last->used))
             last = &learned;
     return last == nullptr ? std::nullopt : std::optional(last->ip);
 }
 
 bool is_held(const Host& host, const IpAddress& ip) {
-    return is_configured(host.config, ip) || is_learned(host, ip);
+    return is_configured(host, ip) || is_learned(host, ip);
 }
 
 /// Awake, but held packets wait for their address, so the kernel still watches the owner.
 bool is_returning(const Host& host) {
-    return host.state == HostState::awake && !host.awaited.empty();
+    return host.state == HostState::awake && !host.extra->awaited.empty();
 }
 
 void add(Effects& effects, Kind kind, const Host& host, std::optional<IpAddress> address = std::nullopt) {
@@ -86,17 +93,17 @@ void add_notice(Effects& effects, const Host& host, Effect::Notice notice, std::
 }
 
 /// While it is awake somebody has to look at it: nobody tells when it falls asleep, or which addresses it has.
-bool is_to_check(const HostConfig& config) {
-    return config.agentless || config.learn;
+bool is_to_check(const HostOptions& options) {
+    return options.agentless || options.learn;
 }
 
 bool is_checked(const Host& host) {
-    return host.state == HostState::awake && is_to_check(host.config) && !is_returning(host);
+    return host.state == HostState::awake && is_to_check(host.options) && !is_returning(host);
 }
 
 /// The kernel watches it as a host to check, which it was until it was configured anew.
 bool is_checked_no_more(const Host& host) {
-    return host.next_check && !is_to_check(host.config);
+    return host.activity->next_check && !is_to_check(host.options);
 }
 
 /// The only way into a state.  There is an edge for the event: who calls has looked.
@@ -104,22 +111,23 @@ void enter(Host& host, StateEvent event, std::string reason, Instant now, Effect
     const HostState from = std::exchange(host.state, next_state(host.state, event).value_or(host.state));
     effects.push_back(Effect{.kind = Kind::edge, .host = host.id, .text = reason, .from = from, .to = host.state});
     if (host.state != HostState::waking) // which answers as soon as the host would have been answered for asleep
-        host.resumes.reset();
-    host.next_check.reset();
+        host.activity.edit().resumes.reset();
+    host.activity.edit().next_check.reset();
     host.since = now;
-    host.since_reason = std::move(reason);
+    host.since_reason = reason;
 }
 
 /// Marks the addresses whose validity has ended; returns those that were not marked before.
 std::vector<IpAddress> expire(Host& host, Instant now) {
     std::vector<IpAddress> fresh;
-    for (std::size_t i = 0; i < host.valid_until.size(); i++) {
-        const IpAddress& ip = host.config.addresses[i].ip;
-        const auto& until = host.valid_until[i];
-        if (until && *until <= now && !contains(host.expired, ip))
+    for (std::size_t i = 0; i < host.extra->valid_until.size(); i++) {
+        const IpAddress& ip = host.addresses[i].ip;
+        const auto& until = host.extra->valid_until[i];
+        if (until && *until <= now && !contains(host.extra->expired, ip))
             fresh.push_back(ip);
     }
-    host.expired.insert(host.expired.end(), fresh.begin(), fresh.end());
+    if (!fresh.empty())
+        std::ranges::copy(fresh, std::back_inserter(host.extra.edit().expired));
     return fresh;
 }
 
@@ -133,10 +141,10 @@ std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Tim
     std::optional<std::pair<Instant, IpAddress>> first;
     if (host.woken_to_renew)
         return first;
-    for (std::size_t i = 0; i < host.valid_until.size(); i++) {
-        const HostAddress& address = host.config.addresses[i];
-        const auto& until = host.valid_until[i];
-        if (!until || address.temporary || contains(host.expired, address.ip) || contains(host.let_go, address.ip))
+    for (std::size_t i = 0; i < host.extra->valid_until.size(); i++) {
+        const OwnAddress& address = host.addresses[i];
+        const auto& until = host.extra->valid_until[i];
+        if (!until || address.temporary || contains(host.extra->expired, address.ip) || contains(host.extra->let_go, address.ip))
             continue;
         // not before its NIC was asked whether it answers by itself
         const Instant at = std::max(renew_at(host, *until, timers), host.since + timers.base_line);
@@ -153,10 +161,10 @@ void add_expiry_notice(Effects& effects, const Host& host, const IpAddress& ip) 
 
 /// The back-off, the probes and the time limit of a wake begin.
 void start_wake_timers(Host& host, const Timers& timers, Instant now) {
-    host.state_deadline = now + timers.wake_limit;
-    host.magic_retry = timers.magic_first_retry;
-    host.next_magic = now + host.magic_retry;
-    host.next_probe = now + timers.waking_probe;
+    host.activity.edit().state_deadline = now + timers.wake_limit;
+    host.activity.edit().magic_retry = timers.magic_first_retry;
+    host.activity.edit().next_magic = now + host.activity->magic_retry;
+    host.activity.edit().next_probe = now + timers.waking_probe;
 }
 
 void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent event, std::string reason, Instant now,
@@ -164,10 +172,10 @@ void start_waking(Host& host, const Timers& timers, bool magic_sent, StateEvent 
     enter(host, event, std::move(reason), now, effects);
     host.wake_wanted = false;
     ++host.wakes;
-    host.triggered = now;
+    host.activity.edit().triggered = now;
     start_wake_timers(host, timers, now);
-    host.held_until = host.state_deadline;
-    if (!host.resumes)
+    host.activity.edit().held_until = host.activity->state_deadline;
+    if (!host.activity->resumes)
         add(effects, Kind::stage_waking, host);
     if (!magic_sent)
         add(effects, Kind::send_magic, host);
@@ -190,62 +198,62 @@ bool wake_if_due(Host& host, const Timers& timers, Instant now, Effects& effects
 
 /// Asks for the addresses that packets wait for.
 void probe_awaited(const Host& host, Effects& effects) {
-    for (const IpAddress& ip : host.awaited)
+    for (const IpAddress& ip : host.extra->awaited)
         add(effects, Kind::probe, host, ip);
 }
 
 /// The rest of the awaited addresses is asked for, or there is nothing left to do in the kernel.
 void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& effects) {
-    if (host.awaited.empty()) {
+    if (host.extra->awaited.empty()) {
         add(effects, Kind::forget, host);
         return;
     }
     probe_awaited(host, effects);
-    host.state_deadline = now + timers.address_limit;
-    host.next_probe = now + timers.probe_interval;
+    host.activity.edit().state_deadline = now + timers.address_limit;
+    host.activity.edit().next_probe = now + timers.probe_interval;
 }
 
 /// Asks for every address that has not expired: also for those that were let go, which may be the only ones.
 void probe_served(const Host& host, Effects& effects) {
     for (const IpAddress& ip : held_addresses(host))
-        if (!contains(host.expired, ip))
+        if (!contains(host.extra->expired, ip))
             add(effects, Kind::probe, host, ip);
 }
 
 /// The first announcement, and when the others come: `count` more, in intervals that double from `interval` on.
 void announce(Host& host, const Timers& timers, int count, Duration interval, Instant now, Effects& effects) {
     add(effects, Kind::announce, host);
-    host.announcements_left = count;
-    host.announce_interval = 2 * interval;
-    host.next_announce = now + interval;
+    host.activity.edit().announcements_left = count;
+    host.activity.edit().announce_interval = 2 * interval;
+    host.activity.edit().next_announce = now + interval;
     host.next_refresh = now + timers.switch_refresh;
 }
 
 /// Its owner is silent: it is answered for from now on.
 void fall_asleep(Host& host, const Timers& timers, std::string reason, Instant now, Effects& effects) {
-    for (const IpAddress& ip : host.let_go)
+    for (const IpAddress& ip : host.extra->let_go)
         reason += fmt::format("; {} is not answered for, another node used it", ip.to_string());
     enter(host, StateEvent::silence, std::move(reason), now, effects);
-    host.hand_back.reset();
+    host.extra.edit().hand_back.reset();
     add(effects, Kind::serve, host);
     // whoever answers these is the NIC: its replies prove nothing later (event nic-answers)
     probe_served(host, effects);
-    if (host.learned.empty())
+    if (host.extra->learned.empty())
         return announce(host, timers, 1, timers.announce_interval, now, effects);
     // another node may have one of the learned ones by now, and answers; nobody shall be told before that
-    host.announcements_left = 2;
-    host.announce_interval = timers.announce_interval;
-    host.next_announce = now + timers.announce_interval;
+    host.activity.edit().announcements_left = 2;
+    host.activity.edit().announce_interval = timers.announce_interval;
+    host.activity.edit().next_announce = now + timers.announce_interval;
     host.next_refresh = now + timers.switch_refresh;
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
 void probe_waking(const Host& host, Effects& effects) {
     probe_awaited(host, effects);
-    if (!host.awaited.empty())
+    if (!host.extra->awaited.empty())
         return;
     for (const IpAddress& ip : held_addresses(host))
-        if (!contains(host.expired, ip)) {
+        if (!contains(host.extra->expired, ip)) {
             add(effects, Kind::probe, host, ip);
             return;
         }
@@ -256,48 +264,48 @@ void probe_waking(const Host& host, Effects& effects) {
 void ask(Host& host, const Timers& timers, Instant now, Effects& effects) {
     const std::size_t before = effects.size();
     host.state == HostState::waking ? probe_waking(host, effects) : probe_served(host, effects);
-    host.asked = effects.size() - before;
-    host.next_probe = now + timers.waking_probe;
-    if (host.resumes == Instant::max())
-        host.resumes = now + timers.resume_silence;
+    host.activity.edit().asked = effects.size() - before;
+    host.activity.edit().next_probe = now + timers.waking_probe;
+    if (host.activity->resumes == Instant::max())
+        host.activity.edit().resumes = now + timers.resume_silence;
 }
 
 /// The owner uses `ip`: packets held for it go out.
 void prove(Host& host, const IpAddress& ip, Effects& effects) {
-    std::erase(host.let_go, ip);
-    if (is_held(host, ip) && !contains(host.proven, ip)) {
-        host.proven.push_back(ip);
+    std::erase(host.extra.edit().let_go, ip);
+    if (is_held(host, ip) && !contains(host.extra->proven, ip)) {
+        host.extra.edit().proven.push_back(ip);
         if (host.identity == Identity::proxy)
             add(effects, Kind::hand_back, host, ip);
     }
-    if (std::erase(host.awaited, ip) != 0)
+    if (std::erase(host.extra.edit().awaited, ip) != 0)
         add(effects, Kind::deliver, host, ip);
 }
 
 /// Returning: the addresses that packets wait for did not come back in time.
 void give_up_return(Host& host, const Timers& timers, Effects& effects) {
-    for (const IpAddress& ip : host.awaited) {
+    for (const IpAddress& ip : host.extra->awaited) {
         add(effects, Kind::drop_held, host, ip);
         add_notice(effects, host, Effect::Notice::address_not_back,
                    fmt::format("{} was not seen in use within {} s", ip.to_string(), in_seconds(timers.address_limit)));
     }
-    host.awaited.clear();
+    host.extra.edit().awaited.clear();
     add(effects, Kind::forget, host);
 }
 
 /// Waking: the packets that wait for the host have waited for as long as they may.
 void drop_overdue(Host& host, Effects& effects) {
-    for (const IpAddress& ip : host.awaited)
+    for (const IpAddress& ip : host.extra->awaited)
         add(effects, Kind::drop_held, host, ip);
-    host.awaited.clear();
+    host.extra.edit().awaited.clear();
 }
 
 /// From arming: the owner goes on speaking for itself.
 void stay_awake(Host& host, const Timers& timers, StateEvent event, std::string reason, Instant now, Effects& effects) {
     enter(host, event, std::move(reason), now, effects);
     add(effects, Kind::forget, host);
-    if (host.hand_back)
-        host.hand_back = now + timers.hand_back;
+    if (host.extra->hand_back)
+        host.extra.edit().hand_back = now + timers.hand_back;
 }
 
 /// From asleep, waking or unreachable: the owner speaks for itself again.
@@ -307,15 +315,38 @@ void give_back(Host& host, const Timers& timers, StateEvent event, std::string r
     enter(host, event, std::move(reason), now, effects);
     add(effects, Kind::stop_answering, host);
     if (host.identity == Identity::proxy)
-        host.hand_back = now + timers.hand_back;
-    for (const IpAddress& ip : host.let_go) // does the owner use it again?
-        if (is_served(host, ip) && !contains(host.awaited, ip))
-            host.awaited.push_back(ip);
-    if (was_asleep && !host.awaited.empty())
+        host.extra.edit().hand_back = now + timers.hand_back;
+    for (const IpAddress& ip : host.extra->let_go) // does the owner use it again?
+        if (is_served(host, ip) && !contains(host.extra->awaited, ip))
+            host.extra.edit().awaited.push_back(ip);
+    if (was_asleep && !host.extra->awaited.empty())
         add(effects, Kind::stage_waking, host); // its replies count now
     if (proven)
         prove(host, *proven, effects);
     await_or_forget(host, timers, now, effects);
+}
+
+/// Gives back what the state does not need.
+void settle(Host& host) {
+    const bool is_under_way = host.state == HostState::asleep
+                                  ? host.activity->resumes || host.activity->announcements_left > 0
+                                  : host.state != HostState::awake || is_checked(host) || is_returning(host) ||
+                                        host.activity->next_check;
+    if (!is_under_way)
+        host.activity.clear();
+    if (*host.extra == HostExtra{})
+        host.extra.clear();
+}
+
+/// For the indexes.
+std::size_t hash_of(std::string_view name) {
+    return std::hash<std::string_view>{}(name);
+}
+template <class Key>
+std::size_t hash_of(SegmentId segment, const Key& key) {
+    std::size_t hash = std::hash<Key>{}(key);
+    boost::hash_combine(hash, segment);
+    return hash;
 }
 
 } // namespace
@@ -346,24 +377,54 @@ std::string_view name_of(pz_sign sign) {
     return "frame";
 }
 
+HostConfig Host::config() const {
+    HostConfig config;
+    static_cast<HostOptions&>(config) = options;
+    config.name = name;
+    config.macs.assign(macs.begin(), macs.end());
+    config.addresses.reserve(addresses.size());
+    for (std::size_t i = 0; i < addresses.size(); i++)
+        config.addresses.push_back({.ip = addresses[i].ip,
+                                    .temporary = addresses[i].temporary,
+                                    .valid_for = extra->valid_for.empty() ? std::nullopt : extra->valid_for[i]});
+    return config;
+}
+
+void Host::configure(HostConfig config) {
+    name = std::move(config.name);
+    macs.assign(config.macs.begin(), config.macs.end());
+    addresses.clear();
+    addresses.reserve(config.addresses.size());
+    for (const HostAddress& address : config.addresses)
+        addresses.push_back({.ip = address.ip, .temporary = address.temporary});
+    const auto has_end = [](const HostAddress& address) { return address.valid_for.has_value(); };
+    if (const bool ends = std::ranges::any_of(config.addresses, has_end); ends || !extra->valid_for.empty()) {
+        auto& valid_for = extra.edit().valid_for;
+        valid_for.clear();
+        if (ends)
+            std::ranges::transform(config.addresses, std::back_inserter(valid_for), &HostAddress::valid_for);
+    }
+    options = static_cast<HostOptions&&>(std::move(config));
+}
+
 std::vector<IpAddress> held_addresses(const Host& host) {
     std::vector<IpAddress> held;
-    held.reserve(host.config.addresses.size() + host.learned.size());
-    for (const HostAddress& address : host.config.addresses)
+    held.reserve(host.addresses.size() + host.extra->learned.size());
+    for (const OwnAddress& address : host.addresses)
         held.push_back(address.ip);
-    for (const LearnedAddress& learned : host.learned)
+    for (const LearnedAddress& learned : host.extra->learned)
         held.push_back(learned.ip);
     return held;
 }
 
 bool is_served(const Host& host, const IpAddress& ip) {
-    return is_held(host, ip) && !contains(host.expired, ip);
+    return is_held(host, ip) && !contains(host.extra->expired, ip);
 }
 
 std::vector<IpAddress> answered_addresses(const Host& host) {
     std::vector<IpAddress> answered;
     for (const IpAddress& ip : held_addresses(host))
-        if (is_served(host, ip) && !contains(host.let_go, ip))
+        if (is_served(host, ip) && !contains(host.extra->let_go, ip))
             answered.push_back(ip);
     return answered;
 }
@@ -380,8 +441,7 @@ Result<Host*> PresenceTable::settable(const HostConfig& config, SegmentId segmen
         return fail(Errc::invalid,
                     fmt::format("interface '{}': is not served, must be one of proxzzyd's", config.interface),
                     "interface");
-    const auto found = by_name_.find(config.name);
-    Host* const old = found == by_name_.end() ? nullptr : &hosts_.at(found->second);
+    Host* const old = find_host(config.name);
     if (old != nullptr) {
         if (!replace)
             return fail(
@@ -407,20 +467,23 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     Host* const old = PZ_TRY(settable(config, segment, replace));
     PZ_TRY(check_room(config, segment, old, false));
 
+    make_room();
     HostId id = 0;
     if (old != nullptr) {
         id = old->id;
         unindex(*old);
     } else {
         id = take_id(std::nullopt);
+        hosts_[id] = std::make_unique<Host>();
     }
-    Host& host = hosts_[id];
+    Host& host = at(id);
+    HostExtra& extra = host.extra.edit();
     // another machine, or elsewhere: what was learned is nothing to it
-    if (!config.learn || segment != host.segment || config.macs != host.config.macs)
-        host.learned.clear();
-    std::erase_if(host.learned, [&](const LearnedAddress& learned) { return is_configured(config, learned.ip); });
-    while (config.addresses.size() + host.learned.size() > max_addresses)
-        host.learned.erase(oldest(host));
+    if (!config.learn || segment != host.segment || !std::ranges::equal(config.macs, host.macs))
+        extra.learned.clear();
+    std::erase_if(extra.learned, [&](const LearnedAddress& learned) { return is_configured(config, learned.ip); });
+    while (config.addresses.size() + extra.learned.size() > max_addresses)
+        extra.learned.erase(oldest(host));
     if (old == nullptr) {
         host.id = id;
         host.since = now;
@@ -428,40 +491,55 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
     }
     host.segment = segment;
     host.identity = config.identity.value_or(options_.default_identity);
-    host.config = std::move(config);
+    host.configure(std::move(config));
     host.configured = now;
-    host.valid_until.clear();
-    for (const HostAddress& address : host.config.addresses)
-        host.valid_until.push_back(address.valid_for ? std::optional(now + *address.valid_for) : std::nullopt);
+    extra.valid_until.clear();
+    for (const auto& valid_for : extra.valid_for)
+        extra.valid_until.push_back(valid_for ? std::optional(now + *valid_for) : std::nullopt);
     host.woken_to_renew = false;
-    host.expired.clear();
-    host.let_go.clear();
-    host.hand_back.reset();
-    host.told_no_address = false;
+    extra.expired.clear();
+    extra.let_go.clear();
+    extra.hand_back.reset();
+    extra.told_no_address = false;
     index(host);
-    if (is_to_check(host.config))
-        host.next_check.reset(); // the kernel is told anew
+    if (is_to_check(host.options) && host.activity->next_check)
+        host.activity.edit().next_check.reset(); // the kernel is told anew
     schedule(host);
     return id;
 }
 
-/// `wanted` if it is free, else any other.
+/// `wanted` if it is free, else the lowest one; its place in hosts_ is there, and empty.
 HostId PresenceTable::take_id(std::optional<HostId> wanted) {
-    if (wanted && *wanted >= next_id_ && *wanted < options_.max_hosts) {
-        while (next_id_ <= *wanted)
-            free_ids_.insert(next_id_++);
+    const auto free = [this](HostId id) {
+        free_ids_.push_back(id);
+        std::ranges::push_heap(free_ids_, std::greater());
+    };
+    if (wanted && *wanted < options_.max_hosts)
+        while (hosts_.size() <= *wanted) {
+            free(static_cast<HostId>(hosts_.size()));
+            hosts_.emplace_back();
+        }
+    if (wanted && *wanted < hosts_.size() && !hosts_[*wanted])
+        return *wanted; // free_ids_ is told when it comes to it
+    while (!free_ids_.empty()) {
+        std::ranges::pop_heap(free_ids_, std::greater());
+        const HostId id = free_ids_.back();
+        free_ids_.pop_back();
+        if (!hosts_[id])
+            return id;
     }
-    if (const auto found = wanted ? free_ids_.find(*wanted) : free_ids_.end(); found != free_ids_.end())
-        return free_ids_.extract(found).value();
-    return free_ids_.empty() ? next_id_++ : free_ids_.extract(free_ids_.begin()).value();
+    hosts_.emplace_back();
+    return static_cast<HostId>(hosts_.size() - 1);
 }
 
 Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now) {
-    PZ_TRY(validate(record.config));
-    if (find(record.config.name) != nullptr)
-        return fail(Errc::exists, fmt::format("name '{}': there is such a host already", record.config.name), "name");
-    PZ_TRY(check_room(record.config, record.segment, nullptr, true));
-    Effects effects = make_way(record.config, record.segment);
+    const HostConfig config = record.config();
+    PZ_TRY(validate(config));
+    if (find(config.name) != nullptr)
+        return fail(Errc::exists, fmt::format("name '{}': there is such a host already", config.name), "name");
+    PZ_TRY(check_room(config, record.segment, nullptr, true));
+    Effects effects = make_way(config, record.segment);
+    make_room();
     const HostId id = take_id(record.id);
     if (id != record.id)
         stage = PZ_STAGE_NONE; // that was another record of the kernel's
@@ -469,21 +547,22 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     record.since = std::min(record.since, now); // the wall clock that they were stored by may have been ahead
     record.configured = std::min(record.configured, now);
     record.due.reset();
-    record.identity = record.config.identity.value_or(options_.default_identity);
+    record.identity = config.identity.value_or(options_.default_identity);
     skip_generations(record.generation);
-    Host& host = hosts_.insert_or_assign(id, std::move(record)).first->second;
-    auto learned = std::exchange(host.learned, {});
+    hosts_[id] = std::make_unique<Host>(std::move(record));
+    Host& host = at(id);
+    std::vector<LearnedAddress> learned;
+    if (!host.extra->learned.empty())
+        learned = std::exchange(host.extra.edit().learned, {});
     index(host);
     for (LearnedAddress& each : learned)
-        if (host.config.learn && find(host.segment, each.ip) == nullptr && has_room_for(each.ip) &&
-            held_addresses(host).size() < max_addresses) {
-            addresses(each.ip).emplace(SegmentAddress{host.segment, each.ip}, id);
-            host.learned.push_back(std::move(each));
-        }
+        if (host.options.get().learn && find(host.segment, each.ip) == nullptr && has_room_for(each.ip) &&
+            held_addresses(host).size() < max_addresses)
+            learn(host, std::move(each));
     if (host.state == HostState::awake) {
         // neighbours may still know our MAC
         if (host.identity == Identity::proxy && host.generation != 0 && now < host.since + options_.timers.hand_back)
-            host.hand_back = now + options_.timers.hand_back;
+            host.extra.edit().hand_back = now + options_.timers.hand_back;
     } else {
         for (const IpAddress& ip : expire(host, now))
             add_expiry_notice(effects, host, ip);
@@ -501,8 +580,8 @@ void PresenceTable::resume_care(Host& host, pz_stage stage, Instant now, Effects
     const bool was_arming = host.state == HostState::arming;
     if (was_arming && stage == PZ_STAGE_ARMING) {
         add(effects, Kind::watch, host);
-        host.last_owner_frame = now;
-        host.state_deadline = now + timers.arming_limit;
+        host.activity.edit().last_owner_frame = now;
+        host.activity.edit().state_deadline = now + timers.arming_limit;
         return;
     }
     // the kernel may be further than what was stored; and who was about to sleep when nobody watched is asleep by now,
@@ -514,18 +593,18 @@ void PresenceTable::resume_care(Host& host, pz_stage stage, Instant now, Effects
     add(effects, Kind::serve, host);
     if (host.state == HostState::unreachable) {
         add(effects, Kind::stage_unanswered, host);
-        host.magic_retry = timers.sought_first_retry;
-        host.next_magic = now;
+        host.activity.edit().magic_retry = timers.sought_first_retry;
+        host.activity.edit().next_magic = now;
         return;
     }
-    host.triggered = now;
+    host.activity.edit().triggered = now;
     start_wake_timers(host, timers, now);
-    host.held_until = host.state_deadline;
-    host.announcements_left = 0;
+    host.activity.edit().held_until = host.activity->state_deadline;
+    host.activity.edit().announcements_left = 0;
     host.next_refresh = now; // nobody knows when the last one was
     if (!has_link(host) || !answers) {
         add(effects, Kind::stage_unanswered, host);
-        host.resumes = Instant::max();
+        host.activity.edit().resumes = Instant::max();
         if (has_link(host))
             resume(host, now, effects);
     } else if (host.state == HostState::waking) {
@@ -540,46 +619,63 @@ Result<Effects> PresenceTable::remove(std::string_view name) {
     add(effects, Kind::forget, *host);
     add(effects, Kind::drop_held, *host);
     unindex(*host);
-    if (host->due)
-        deadlines_.erase({*host->due, host->id});
-    free_ids_.insert(host->id);
-    hosts_.erase(host->id);
+    const HostId id = host->id;
+    free_ids_.push_back(id);
+    std::ranges::push_heap(free_ids_, std::greater());
+    hosts_[id].reset();
+    drop_stale_deadlines();
     return effects;
 }
 
+Host* PresenceTable::find_host(std::string_view name) {
+    const auto found = by_name_.find(hash_of(name), [&](HostId id) { return hosts_[id]->name == name; });
+    return found ? hosts_[*found].get() : nullptr;
+}
+
 const Host* PresenceTable::find(std::string_view name) const {
-    const auto found = by_name_.find(name);
-    return found == by_name_.end() ? nullptr : &hosts_.at(found->second);
+    const auto found = by_name_.find(hash_of(name), [&](HostId id) { return hosts_[id]->name == name; });
+    return found ? hosts_[*found].get() : nullptr;
 }
 
 const Host* PresenceTable::get(HostId id) const {
-    const auto found = hosts_.find(id);
-    return found == hosts_.end() ? nullptr : &found->second;
+    return id < hosts_.size() ? hosts_[id].get() : nullptr;
 }
 
 const Host* PresenceTable::find(SegmentId segment, const IpAddress& ip) const {
-    const auto& index = ip.is_v4() ? by_address4_ : by_address6_;
-    const auto found = index.find({segment, ip});
-    return found == index.end() ? nullptr : get(found->second);
+    const auto found = index_of(ip).find(hash_of(segment, ip), [&](HostId id) {
+        return hosts_[id]->segment == segment && is_held(*hosts_[id], ip);
+    });
+    return found ? hosts_[*found].get() : nullptr;
+}
+
+const Host* PresenceTable::find(SegmentId segment, const MacAddress& mac) const {
+    const auto found = by_mac_.find(hash_of(segment, mac), [&](HostId id) {
+        const Host& host = *hosts_[id];
+        return host.segment == segment && std::ranges::find(host.macs, mac) != host.macs.end();
+    });
+    return found ? hosts_[*found].get() : nullptr;
 }
 
 std::vector<std::string> PresenceTable::names() const {
     std::vector<std::string> all;
-    all.reserve(by_name_.size());
-    for (const auto& [name, id] : by_name_)
-        all.push_back(name);
+    all.reserve(size());
+    for (const auto& host : hosts_)
+        if (host)
+            all.push_back(host->name);
+    std::ranges::sort(all);
     return all;
 }
 
 std::size_t PresenceTable::in_care() const {
     return static_cast<std::size_t>(
-        std::ranges::count_if(hosts_, [](const auto& entry) { return entry.second.state != HostState::awake; }));
+        std::ranges::count_if(hosts_, [](const auto& host) { return host && host->state != HostState::awake; }));
 }
 
 /// From here on nothing counts that was known of the owner before.
 void PresenceTable::begin_care(Host& host, Instant now, Effects& effects) {
-    host.proven.clear();
-    host.claims.clear();
+    HostExtra& extra = host.extra.edit();
+    extra.proven.clear();
+    extra.claims.clear();
     host.wake_wanted = false;
     for (const IpAddress& ip : expire(host, now))
         add_expiry_notice(effects, host, ip);
@@ -595,14 +691,14 @@ Result<Effects> PresenceTable::request_sleep(std::string_view name, Instant now)
         // The wake, or the return, that is under way ends here.
         add(effects, Kind::forget, host);
         add(effects, Kind::drop_held, host);
-        host.awaited.clear();
+        host.extra.edit().awaited.clear();
     }
     if (host.identity == Identity::proxy && (host.state == HostState::waking || host.state == HostState::unreachable))
-        host.hand_back = now; // neighbours know our MAC: owed if the host does not fall asleep
+        host.extra.edit().hand_back = now; // neighbours know our MAC: owed if the host does not fall asleep
     begin_care(host, now, effects);
     enter(host, StateEvent::sleep_request, "sleep requested", now, effects);
-    host.state_deadline = now + options_.timers.arming_limit;
-    host.last_owner_frame = now;
+    host.activity.edit().state_deadline = now + options_.timers.arming_limit;
+    host.activity.edit().last_owner_frame = now;
     add(effects, Kind::watch, host);
     schedule(host);
     return effects;
@@ -667,7 +763,7 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
     if (host == nullptr) {
         // Held for an earlier care of this host, or for a host that had this id before.
         const Host* const other = get(id);
-        if (held && (other == nullptr || !contains(other->awaited, *held)))
+        if (held && (other == nullptr || !contains(other->extra->awaited, *held)))
             effects.push_back(Effect{Kind::drop_held, id, held, {}});
         return effects;
     }
@@ -675,25 +771,25 @@ Effects PresenceTable::on_trigger(HostId id, std::uint32_t generation, std::opti
         start_waking(*host, options_.timers, magic_sent, StateEvent::trigger,
                      held ? fmt::format("trigger: packet to {}", held->to_string()) : std::string("trigger"), now,
                      effects);
-    if (held && !contains(host->awaited, *held)) {
+    if (held && !contains(host->extra->awaited, *held)) {
         const bool can_wait = host->state == HostState::waking || host->state == HostState::awake;
         if (!can_wait || !is_served(*host, *held)) {
             add(effects, Kind::drop_held, *host, held);
         } else if (host->state == HostState::waking) {
-            if (host->awaited.empty())
-                host->held_until = host->state_deadline;
-            host->awaited.push_back(*held);
-        } else if (contains(host->proven, *held) && has_link(*host)) {
+            if (host->extra->awaited.empty())
+                host->activity.edit().held_until = host->activity->state_deadline;
+            host->extra.edit().awaited.push_back(*held);
+        } else if (contains(host->extra->proven, *held) && has_link(*host)) {
             add(effects, Kind::deliver, *host, held);
         } else {
             if (!is_returning(*host)) {
-                host->next_check.reset(); // the kernel watches for something else
+                host->activity.edit().next_check.reset(); // the kernel watches for something else
                 add(effects, Kind::watch, *host);
                 add(effects, Kind::stage_waking, *host);
-                host->state_deadline = now + options_.timers.address_limit;
-                host->next_probe = now + options_.timers.probe_interval;
+                host->activity.edit().state_deadline = now + options_.timers.address_limit;
+                host->activity.edit().next_probe = now + options_.timers.probe_interval;
             }
-            host->awaited.push_back(*held);
+            host->extra.edit().awaited.push_back(*held);
             add(effects, Kind::probe, *host, held);
         }
     }
@@ -713,7 +809,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     // A proof that overtook its release, or whose release was lost, says as much.  A reply may come from the NIC alone,
     // but the caller withholds those of NICs that answer for a sleeper; once it is to wake, and when its link is back,
     // what is left is the host itself.  Only for a served address: the NIC was not asked about any other.
-    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable || host->resumes;
+    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable || host->activity->resumes;
     const bool answers = asked && address && is_served(*host, *address);
     const bool alive = kind == PZ_EVENT_RELEASE || sign != PZ_SIGN_REPLY || answers;
 
@@ -722,7 +818,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
         const bool was_returning = is_returning(*host);
         if (address)
             prove(*host, *address, effects);
-        if (was_returning && host->awaited.empty())
+        if (was_returning && host->extra->awaited.empty())
             add(effects, Kind::forget, *host);
         break;
     }
@@ -734,7 +830,7 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
         break;
     case HostState::waking:
         if (alive)
-            host->last_wake_latency = std::max(Duration::zero(), Duration(now - host->triggered));
+            host->extra.edit().last_wake_latency = std::max(Duration::zero(), Duration(now - host->activity->triggered));
         [[fallthrough]];
     case HostState::asleep:
     case HostState::unreachable:
@@ -752,51 +848,55 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
 Effects PresenceTable::on_use(HostId id, SegmentId segment, const MacAddress& mac, const IpAddress& address,
                               bool answered, Instant now) {
     Effects effects;
-    const auto found = hosts_.find(id);
-    if (found == hosts_.end())
+    if (get(id) == nullptr)
         return effects;
-    Host& host = found->second;
+    Host& host = at(id);
     // the event may be about an earlier host of this id, or have waited
-    if (host.state != HostState::awake || !host.config.learn || host.segment != segment ||
-        std::ranges::find(host.config.macs, mac) == host.config.macs.end() || is_configured(host.config, address) ||
+    if (host.state != HostState::awake || !host.options.get().learn || host.segment != segment ||
+        std::ranges::find(host.macs, mac) == host.macs.end() || is_configured(host, address) ||
         !is_host_address(address))
         return effects;
-    if (const auto known = std::ranges::find(host.learned, address, &LearnedAddress::ip); known != host.learned.end()) {
-        *known = {.ip = address, .used = now};
+    if (is_learned(host, address)) {
+        *std::ranges::find(host.extra.edit().learned, address, &LearnedAddress::ip) = {.ip = address, .used = now};
         return effects;
     }
-    if (answered || host.config.addresses.size() == max_addresses)
+    if (answered || host.addresses.size() == max_addresses)
         return effects;
     if (const Host* const other = find(segment, address); other != nullptr) {
         if (!is_learned(*other, address) ||
             other->state != HostState::awake) { // of a sleeper the kernel tells a conflict
             add_notice(
                 effects, host, Effect::Notice::not_learned,
-                fmt::format("{} uses {}, which {} has", mac.to_string(), address.to_string(), other->config.name));
+                fmt::format("{} uses {}, which {} has", mac.to_string(), address.to_string(), other->name));
             return effects;
         }
-        forget_learned(hosts_.at(other->id), address, fmt::format("{} uses it", host.config.name), effects);
+        forget_learned(at(other->id), address, fmt::format("{} uses it", host.name), effects);
     }
     if (!has_room_for(address)) {
         add_notice(effects, host, Effect::Notice::not_learned,
                    fmt::format("{} is not learned: the table is full", address.to_string()));
         return effects;
     }
-    if (host.config.addresses.size() + host.learned.size() == max_addresses)
+    if (host.addresses.size() + host.extra->learned.size() == max_addresses)
         forget_learned(host, oldest(host)->ip, fmt::format("a host has at most {}", max_addresses), effects);
     if (address.is_v4()) // of which a host mostly has one: does it use the others still?
-        for (LearnedAddress& other : host.learned)
+        for (LearnedAddress& other : host.extra.edit().learned)
             if (other.ip.is_v4())
                 other.used = std::min(other.used, now - options_.timers.use_lasts);
-    host.learned.push_back({.ip = address, .used = now});
-    addresses(address).emplace(SegmentAddress{segment, address}, id);
-    host.told_no_address = false;
-    if (host.next_check)
-        host.next_check = std::min(*host.next_check, now + options_.timers.check_interval);
+    make_room();
+    learn(host, {.ip = address, .used = now});
+    host.extra.edit().told_no_address = false;
+    if (host.activity->next_check)
+        host.activity.edit().next_check = std::min(*host.activity->next_check, now + options_.timers.check_interval);
     add_notice(effects, host, Effect::Notice::address_learned,
                fmt::format("{} is learned: {} uses it", address.to_string(), mac.to_string()));
     schedule(host);
     return effects;
+}
+
+void PresenceTable::learn(Host& host, LearnedAddress address) {
+    index_of(address.ip).insert(hash_of(host.segment, address.ip), host.id);
+    host.extra.edit().learned.push_back(std::move(address));
 }
 
 /// `why` in words, for who reads events.
@@ -804,13 +904,13 @@ void PresenceTable::forget_learned(Host& host, IpAddress ip, std::string_view wh
     if (host.state != HostState::awake && host.state != HostState::arming)
         add(effects, Kind::stop_answering, host, ip);
     const bool was_returning = is_returning(host);
-    if (std::erase(host.awaited, ip) != 0)
+    if (std::erase(host.extra.edit().awaited, ip) != 0)
         add(effects, Kind::drop_held, host, ip);
-    if (was_returning && host.awaited.empty())
+    if (was_returning && host.extra->awaited.empty())
         add(effects, Kind::forget, host);
-    std::erase(host.proven, ip);
-    addresses(ip).erase({host.segment, ip});
-    std::erase_if(host.learned, [&](const LearnedAddress& learned) { return learned.ip == ip; });
+    std::erase(host.extra.edit().proven, ip);
+    index_of(ip).erase(hash_of(host.segment, ip), host.id);
+    std::erase_if(host.extra.edit().learned, [&](const LearnedAddress& learned) { return learned.ip == ip; });
     add_notice(effects, host, Effect::Notice::address_forgotten,
                fmt::format("{} is forgotten: {}", ip.to_string(), why));
     schedule(host);
@@ -820,8 +920,8 @@ Effects PresenceTable::make_way(const HostConfig& config, SegmentId segment) {
     Effects effects;
     for (const HostAddress& address : config.addresses)
         if (const Host* const other = find(segment, address.ip);
-            other != nullptr && other->config.name != config.name && is_learned(*other, address.ip))
-            forget_learned(hosts_.at(other->id), address.ip, fmt::format("it is configured for {}", config.name),
+            other != nullptr && other->name != config.name && is_learned(*other, address.ip))
+            forget_learned(at(other->id), address.ip, fmt::format("it is configured for {}", config.name),
                            effects);
     return effects;
 }
@@ -829,12 +929,12 @@ Effects PresenceTable::make_way(const HostConfig& config, SegmentId segment) {
 Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant now) {
     Effects effects;
     Host* const host = current(id, generation);
-    if (host == nullptr || host->state != HostState::unreachable || !has_link(*host) || now < host->next_magic)
+    if (host == nullptr || host->state != HostState::unreachable || !has_link(*host) || now < host->activity->next_magic)
         return effects;
     add(effects, Kind::send_magic, *host);
     probe_served(*host, effects);
-    host->magic_retry = std::min(host->magic_retry * 2, options_.timers.sought_max_retry);
-    host->next_magic = now + host->magic_retry;
+    host->activity.edit().magic_retry = std::min(host->activity->magic_retry * 2, options_.timers.sought_max_retry);
+    host->activity.edit().next_magic = now + host->activity->magic_retry;
     return effects;
 }
 
@@ -846,14 +946,12 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
     const auto is_in = [&](const IpAddress& ip) {
         return std::ranges::equal(std::span(ip.bytes).first(prefix_bytes), std::span(prefix.bytes).first(prefix_bytes));
     };
-    for (auto found = by_address6_.lower_bound({segment, prefix});
-         found != by_address6_.end() && found->first.first == segment && is_in(found->first.second); ++found) {
-        Host& host = hosts_.at(found->second);
-        const auto address = std::ranges::find(host.config.addresses, found->first.second, &HostAddress::ip);
-        if (address == host.config.addresses.end())
-            continue; // learned
-        auto& until = host.valid_until[static_cast<std::size_t>(address - host.config.addresses.begin())];
-        if (!until || contains(host.expired, address->ip))
+    for (auto found = ending_.lower_bound({segment, prefix, 0});
+         found != ending_.end() && std::get<0>(*found) == segment && is_in(std::get<IpAddress>(*found)); ++found) {
+        Host& host = at(std::get<2>(*found));
+        const auto address = std::ranges::find(host.addresses, std::get<IpAddress>(*found), &OwnAddress::ip);
+        auto& until = host.extra.edit().valid_until[static_cast<std::size_t>(address - host.addresses.begin())];
+        if (!until || contains(host.extra->expired, address->ip))
             continue;
         std::optional<Instant> extended = valid ? std::optional(now + *valid) : std::nullopt;
         if (extended && *valid <= two_hours && *extended <= *until)
@@ -873,46 +971,44 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
 }
 
 bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
-    const auto found = hosts_.find(id);
-    if (found == hosts_.end())
+    if (get(id) == nullptr)
         return false;
-    Host& host = found->second;
-    if (const auto learned = std::ranges::find(host.learned, address, &LearnedAddress::ip);
-        is_checked(host) && learned != host.learned.end())
-        learned->can_ask = false;
-    if (!host.config.agentless)
+    Host& host = at(id);
+    if (is_checked(host) && is_learned(host, address))
+        std::ranges::find(host.extra.edit().learned, address, &LearnedAddress::ip)->can_ask = false;
+    if (!host.options.get().agentless)
         return false;
-    if (is_checked(host) && host.unanswered > 0) {
-        --host.unanswered;
-        if (++host.not_asked >= held_addresses(host).size())
+    if (is_checked(host) && host.activity->unanswered > 0) {
+        --host.activity.edit().unanswered;
+        if (++host.activity.edit().not_asked >= held_addresses(host).size())
             return true;
-        *host.next_check -= options_.timers.check_interval; // the next address, at once
-        host.asks_again = true;
+        *host.activity.edit().next_check -= options_.timers.check_interval; // the next address, at once
+        host.activity.edit().asks_again = true;
         schedule(host);
         return false;
     }
-    if (!host.resumes || host.asked == 0)
+    if (!host.activity->resumes || host.activity->asked == 0)
         return false;
-    --host.asked;
-    if (host.asked > 0)
+    --host.activity.edit().asked;
+    if (host.activity->asked > 0)
         return false;
-    host.resumes = Instant::max(); // the silence begins when one can be sent
+    host.activity.edit().resumes = Instant::max(); // the silence begins when one can be sent
     schedule(host);
     return true;
 }
 
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
     const bool in_care = host.state != HostState::awake && host.state != HostState::arming;
-    if (!in_care || !is_served(host, address) || contains(host.let_go, address))
+    if (!in_care || !is_served(host, address) || contains(host.extra->let_go, address))
         return Defence::none;
     if (is_learned(host, address))
         return Defence::forget; // that it has the address is no more than was seen
-    if (host.resumes)
+    if (host.activity->resumes)
         return Defence::none; // nobody knows yet whether it is there to settle it itself
     if (host.state == HostState::unreachable)
         return Defence::let_go; // nobody is there to settle it
-    const auto last = host.claims.find(address);
-    return last != host.claims.end() && now - last->second < options_.timers.defend_interval ? Defence::let_go
+    const auto last = host.extra->claims.find(address);
+    return last != host.extra->claims.end() && now - last->second < options_.timers.defend_interval ? Defence::let_go
                                                                                              : Defence::defend;
 }
 
@@ -925,11 +1021,11 @@ Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const Ip
     case Defence::none:
         break;
     case Defence::defend:
-        host->claims.insert_or_assign(address, now);
+        host->extra.edit().claims.insert_or_assign(address, now);
         add(effects, Kind::defend, *host, address);
         break;
     case Defence::let_go:
-        host->let_go.push_back(address);
+        host->extra.edit().let_go.push_back(address);
         add(effects, Kind::stop_answering, *host, address);
         if (next_state(host->state, StateEvent::conflict))
             start_waking(*host, options_.timers, false, StateEvent::conflict,
@@ -946,14 +1042,15 @@ Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const Ip
 
 Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
     std::vector<HostId> due;
-    for (const auto& [deadline, id] : deadlines_) {
-        if (deadline > now || due.size() == hosts_at_a_time)
-            break;
+    while (!deadlines_.empty() && deadlines_.front().first <= now && due.size() < hosts_at_a_time) {
+        const HostId id = deadlines_.front().second;
         due.push_back(id);
+        at(id).due.reset();
+        drop_stale_deadlines();
     }
     Effects effects;
     for (const HostId id : due) {
-        Host& host = hosts_.at(id);
+        Host& host = at(id);
         run(host, now, last_seen, effects);
         schedule(host);
     }
@@ -963,7 +1060,7 @@ Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& l
 std::optional<Instant> PresenceTable::next_deadline() const {
     if (deadlines_.empty())
         return std::nullopt;
-    return deadlines_.begin()->first;
+    return deadlines_.front().first;
 }
 
 // ---- links ----
@@ -972,11 +1069,12 @@ Effects PresenceTable::link_lost(SegmentId segment) {
     Effects effects;
     if (!without_link_.insert(segment).second)
         return effects;
-    for (auto& [id, host] : hosts_) {
-        if (host.segment != segment)
+    for (const auto& each : hosts_) {
+        if (!each || each->segment != segment)
             continue;
+        Host& host = *each;
         if (host.state == HostState::asleep || host.state == HostState::waking) {
-            host.resumes = Instant::max();
+            host.activity.edit().resumes = Instant::max();
             add(effects, Kind::stage_unanswered,
                 host); // before the first frame after the loss, which may be the owner's
         }
@@ -989,10 +1087,10 @@ Effects PresenceTable::link_back(SegmentId segment, Instant now) {
     Effects effects;
     if (without_link_.erase(segment) == 0)
         return effects;
-    for (auto& [id, host] : hosts_)
-        if (host.segment == segment) {
-            resume(host, now, effects);
-            schedule(host);
+    for (const auto& each : hosts_)
+        if (each && each->segment == segment) {
+            resume(*each, now, effects);
+            schedule(*each);
         }
     return effects;
 }
@@ -1004,28 +1102,28 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
     const Timers& timers = options_.timers;
     switch (host.state) {
     case HostState::awake:
-        if (host.hand_back)
-            host.hand_back = now + timers.hand_back;
+        if (host.extra->hand_back)
+            host.extra.edit().hand_back = now + timers.hand_back;
         if (is_returning(host)) {
             probe_awaited(host, effects);
-            host.next_probe = now + timers.probe_interval;
+            host.activity.edit().next_probe = now + timers.probe_interval;
         }
         if (!is_checked_no_more(host)) // which the kernel is still to be told
-            host.next_check.reset();
+            host.activity.edit().next_check.reset();
         break;
     case HostState::arming:
-        host.last_owner_frame = now;
-        host.state_deadline = now + timers.arming_limit;
+        host.activity.edit().last_owner_frame = now;
+        host.activity.edit().state_deadline = now + timers.arming_limit;
         break;
     case HostState::asleep:
-        host.next_probe = now;
-        host.resumes = Instant::max();
+        host.activity.edit().next_probe = now;
+        host.activity.edit().resumes = Instant::max();
         break;
     case HostState::waking:
         add(effects, Kind::send_magic, host);
         start_wake_timers(host, timers, now);
-        host.next_probe = now;
-        host.resumes = Instant::max();
+        host.activity.edit().next_probe = now;
+        host.activity.edit().resumes = Instant::max();
         break;
     case HostState::unreachable:
         break;
@@ -1034,9 +1132,9 @@ void PresenceTable::resume(Host& host, Instant now, Effects& effects) {
 
 /// Packets keep their time limits; everything else waits for resume().
 void PresenceTable::run_without_link(Host& host, Instant now, Effects& effects) {
-    if (is_returning(host) && now >= host.state_deadline)
+    if (is_returning(host) && now >= host.activity->state_deadline)
         give_up_return(host, options_.timers, effects);
-    else if (host.state == HostState::waking && now >= host.held_until)
+    else if (host.state == HostState::waking && now >= host.activity->held_until)
         drop_overdue(host, effects);
 }
 
@@ -1058,33 +1156,33 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             add(effects, Kind::stop_answering, host, ip);
             add(effects, Kind::drop_held, host, ip);
             add_expiry_notice(effects, host, ip);
-            std::erase(host.awaited, ip);
+            std::erase(host.extra.edit().awaited, ip);
         }
     }
     if (!has_link(host))
         return run_without_link(host, now, effects);
     switch (host.state) {
     case HostState::awake:
-        if (host.hand_back && now >= *host.hand_back) {
+        if (host.extra->hand_back && now >= *host.extra->hand_back) {
             for (const IpAddress& ip : answered_addresses(host))
-                if (!contains(host.proven, ip))
+                if (!contains(host.extra->proven, ip))
                     add(effects, Kind::hand_back, host, ip);
-            host.hand_back.reset();
+            host.extra.edit().hand_back.reset();
         }
         if (!is_returning(host))
             break;
-        if (now >= host.state_deadline) {
+        if (now >= host.activity->state_deadline) {
             give_up_return(host, timers, effects);
-        } else if (now >= host.next_probe) {
+        } else if (now >= host.activity->next_probe) {
             probe_awaited(host, effects);
-            host.next_probe = now + timers.probe_interval;
+            host.activity.edit().next_probe = now + timers.probe_interval;
         }
         break;
     case HostState::arming:
-        host.last_owner_frame = std::max(host.last_owner_frame, last_seen(host.id));
-        if (now >= host.last_owner_frame + timers.arming_silence) {
+        host.activity.edit().last_owner_frame = std::max(host.activity->last_owner_frame, last_seen(host.id));
+        if (now >= host.activity->last_owner_frame + timers.arming_silence) {
             fall_asleep(host, timers, "silent after sleep was requested", now, effects);
-        } else if (now >= host.state_deadline) {
+        } else if (now >= host.activity->state_deadline) {
             stay_awake(host, timers, StateEvent::no_silence, "sleep abandoned", now, effects);
             add_notice(effects, host, Effect::Notice::sleep_abandoned,
                        fmt::format("the host was never silent for {} s within {} s", in_seconds(timers.arming_silence),
@@ -1092,48 +1190,48 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         break;
     case HostState::asleep:
-        if (host.resumes && now < *host.resumes) {
-            if (now >= host.next_probe)
+        if (host.activity->resumes && now < *host.activity->resumes) {
+            if (now >= host.activity->next_probe)
                 ask(host, timers, now, effects);
-        } else if (host.resumes) {
-            host.resumes.reset();
+        } else if (host.activity->resumes) {
+            host.activity.edit().resumes.reset();
             add(effects, Kind::serve, host);
             if (!wake_if_due(host, timers, now, effects))
                 announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
         } else if (wake_if_due(host, timers, now, effects)) {
             break;
-        } else if (host.announcements_left > 0 && now >= host.next_announce) {
-            announce(host, timers, host.announcements_left - 1, host.announce_interval, now, effects);
+        } else if (host.activity->announcements_left > 0 && now >= host.activity->next_announce) {
+            announce(host, timers, host.activity->announcements_left - 1, host.activity->announce_interval, now, effects);
         } else if (now >= host.next_refresh) {
             add(effects, Kind::refresh, host);
             host.next_refresh = now + timers.switch_refresh;
         }
         break;
     case HostState::waking:
-        if (now >= host.state_deadline) {
+        if (now >= host.activity->state_deadline) {
             enter(host, StateEvent::no_wake, "did not wake in time", now, effects);
             add(effects, Kind::stage_unanswered, host);
             add(effects, Kind::drop_held, host);
-            host.awaited.clear();
-            host.magic_retry = timers.sought_first_retry;
-            host.next_magic = now + host.magic_retry;
+            host.extra.edit().awaited.clear();
+            host.activity.edit().magic_retry = timers.sought_first_retry;
+            host.activity.edit().next_magic = now + host.activity->magic_retry;
             add_notice(effects, host, Effect::Notice::unreachable,
                        fmt::format("no sign of life within {} s of being woken", in_seconds(timers.wake_limit)));
             break;
         }
-        if (now >= host.held_until)
+        if (now >= host.activity->held_until)
             drop_overdue(host, effects);
-        if (host.resumes && now >= *host.resumes) {
-            host.resumes.reset();
+        if (host.activity->resumes && now >= *host.activity->resumes) {
+            host.activity.edit().resumes.reset();
             add(effects, Kind::serve, host);
             add(effects, Kind::stage_waking, host);
         }
-        if (now >= host.next_magic) {
+        if (now >= host.activity->next_magic) {
             add(effects, Kind::send_magic, host);
-            host.magic_retry = std::min(host.magic_retry * 2, timers.magic_max_retry);
-            host.next_magic = now + host.magic_retry;
+            host.activity.edit().magic_retry = std::min(host.activity->magic_retry * 2, timers.magic_max_retry);
+            host.activity.edit().next_magic = now + host.activity->magic_retry;
         }
-        if (now >= host.next_probe)
+        if (now >= host.activity->next_probe)
             ask(host, timers, now, effects);
         break;
     case HostState::unreachable:
@@ -1142,7 +1240,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
     if (is_checked(host)) {
         check_awake(host, now, last_seen(host.id), effects);
     } else if (is_checked_no_more(host)) {
-        host.next_check.reset();
+        host.activity.edit().next_check.reset();
         add(effects, Kind::forget, host);
     }
 }
@@ -1150,20 +1248,20 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
 /// A host that is awake and to be checked.
 void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effects& effects) {
     const Timers& timers = options_.timers;
-    if (!host.next_check) {
+    if (!host.activity->next_check) {
         add(effects, Kind::watch_awake, host);
-        host.last_owner_frame = now;
-        host.unanswered = 0;
-        host.next_check = now + timers.check_interval;
+        host.activity.edit().last_owner_frame = now;
+        host.activity.edit().unanswered = 0;
+        host.activity.edit().next_check = now + timers.check_interval;
         return;
     }
-    if (now < *host.next_check)
+    if (now < *host.activity->next_check)
         return;
-    if (last_seen > host.last_owner_frame) {
-        host.last_owner_frame = last_seen;
-        host.unanswered = 0;
+    if (last_seen > host.activity->last_owner_frame) {
+        host.activity.edit().last_owner_frame = last_seen;
+        host.activity.edit().unanswered = 0;
     }
-    if (host.config.agentless && now >= host.last_owner_frame + timers.check_interval)
+    if (host.options.get().agentless && now >= host.activity->last_owner_frame + timers.check_interval)
         check_silent(host, now, effects);
     else
         check_learned(host, now, effects);
@@ -1172,28 +1270,28 @@ void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effe
 /// An agentless host that was silent for a while is probed, and asleep when it does not answer.
 void PresenceTable::check_silent(Host& host, Instant now, Effects& effects) {
     const Timers& timers = options_.timers;
-    if (host.unanswered == silent_probes) {
+    if (host.activity->unanswered == silent_probes) {
         begin_care(host, now, effects);
         fall_asleep(host, timers,
-                    fmt::format("{} probes without an answer, silent for {:.0f} s", host.unanswered,
-                                in_seconds(now - host.last_owner_frame)),
+                    fmt::format("{} probes without an answer, silent for {:.0f} s", host.activity->unanswered,
+                                in_seconds(now - host.activity->last_owner_frame)),
                     now, effects);
         return;
     }
-    if (!std::exchange(host.asks_again, false))
-        host.not_asked = 0;
-    host.next_check = now + timers.check_interval;
+    if (!std::exchange(host.activity.edit().asks_again, false))
+        host.activity.edit().not_asked = 0;
+    host.activity.edit().next_check = now + timers.check_interval;
     bool asked = false;
     // each in its turn, the host may have changed one; the last question is for the one that it used last
     for (auto all = held_addresses(host); !asked && !all.empty(); all = held_addresses(host)) {
-        IpAddress ip = all[host.probes++ % all.size()];
-        if (host.unanswered + 1 == silent_probes)
+        IpAddress ip = all[host.activity.edit().probes++ % all.size()];
+        if (host.activity->unanswered + 1 == silent_probes)
             ip = used_last(host).value_or(ip);
         asked = ask_for(host, ip, now, effects);
     }
     if (asked) {
-        ++host.unanswered;
-    } else if (!std::exchange(host.told_no_address, true)) {
+        ++host.activity.edit().unanswered;
+    } else if (!std::exchange(host.extra.edit().told_no_address, true)) {
         add_notice(effects, host, Effect::Notice::no_address,
                    "is silent and cannot be probed, since no address of it is known: it will not be found asleep");
     }
@@ -1204,20 +1302,20 @@ void PresenceTable::check_learned(Host& host, Instant now, Effects& effects) {
     const Timers& timers = options_.timers;
     const auto next = [&](const LearnedAddress& learned) { return asked_next(host, learned); };
     bool asked = false;
-    while (!asked && !host.learned.empty()) {
-        const auto first = std::ranges::min_element(host.learned, {}, next);
+    while (!asked && !host.extra->learned.empty()) {
+        const auto first = std::ranges::min_element(host.extra->learned, {}, next);
         if (now < next(*first))
             break;
         asked = ask_for(host, first->ip, now, effects);
     }
     // one probe in each interval at the most, whatever it is for
-    if (host.config.agentless && !asked)
-        host.next_check = host.last_owner_frame + timers.check_interval;
-    else if (asked || host.learned.empty())
-        host.next_check = now + (asked ? timers.check_interval : timers.use_lasts);
+    if (host.options.get().agentless && !asked)
+        host.activity.edit().next_check = host.activity->last_owner_frame + timers.check_interval;
+    else if (asked || host.extra->learned.empty())
+        host.activity.edit().next_check = now + (asked ? timers.check_interval : timers.use_lasts);
     else
-        host.next_check =
-            std::max(now + timers.check_interval, std::ranges::min(host.learned | std::views::transform(next)));
+        host.activity.edit().next_check =
+            std::max(now + timers.check_interval, std::ranges::min(host.extra->learned | std::views::transform(next)));
 }
 
 /// When it is due.  Whether a host that was not heard since it was asked is there, nobody knows.
@@ -1225,15 +1323,15 @@ Instant PresenceTable::asked_next(const Host& host, const LearnedAddress& learne
     const Timers& timers = options_.timers;
     if (!learned.asked)
         return learned.used + timers.use_lasts;
-    const bool is_there = learned.can_ask && host.last_owner_frame > *learned.asked;
+    const bool is_there = learned.can_ask && host.activity->last_owner_frame > *learned.asked;
     return *learned.asked + (is_there ? timers.check_interval : timers.use_lasts);
 }
 
 /// Probes for `ip`.  False: it was learned and asked for often enough, so it is forgotten.
 bool PresenceTable::ask_for(Host& host, IpAddress ip, Instant now, Effects& effects) {
-    if (const auto found = std::ranges::find(host.learned, ip, &LearnedAddress::ip); found != host.learned.end()) {
-        LearnedAddress& learned = *found;
-        if (learned.asked && learned.can_ask && host.last_owner_frame > *learned.asked &&
+    if (is_learned(host, ip)) {
+        LearnedAddress& learned = *std::ranges::find(host.extra.edit().learned, ip, &LearnedAddress::ip);
+        if (learned.asked && learned.can_ask && host.activity->last_owner_frame > *learned.asked &&
             ++learned.unanswered == silent_probes) {
             forget_learned(host, ip, "the host is there and does not answer for it", effects);
             return false;
@@ -1253,96 +1351,112 @@ void PresenceTable::schedule(Host& host) {
     case HostState::awake:
         if (!has_link(host)) {
             if (is_returning(host))
-                at(host.state_deadline);
+                at(host.activity->state_deadline);
             break;
         }
         if (is_returning(host)) {
-            at(host.next_probe);
-            at(host.state_deadline);
+            at(host.activity->next_probe);
+            at(host.activity->state_deadline);
         }
-        if (host.hand_back)
-            at(*host.hand_back);
+        if (host.extra->hand_back)
+            at(*host.extra->hand_back);
         if (is_checked(host))
-            at(host.next_check.value_or(host.since));
+            at(host.activity->next_check.value_or(host.since));
         else if (is_checked_no_more(host))
             at(host.since);
         break;
     case HostState::arming:
         if (!has_link(host))
             break;
-        at(host.last_owner_frame + options_.timers.arming_silence);
-        at(host.state_deadline);
+        at(host.activity->last_owner_frame + options_.timers.arming_silence);
+        at(host.activity->state_deadline);
         break;
     case HostState::asleep:
         if (!has_link(host))
             break;
-        if (host.resumes) {
-            at(host.next_probe);
-            at(*host.resumes);
+        if (host.activity->resumes) {
+            at(host.activity->next_probe);
+            at(*host.activity->resumes);
             break;
         }
         if (host.wake_wanted)
             at(host.since + options_.timers.base_line);
         if (const auto to_renew = renewal(host, options_.timers))
             at(to_renew->first);
-        if (host.announcements_left > 0)
-            at(host.next_announce);
+        if (host.activity->announcements_left > 0)
+            at(host.activity->next_announce);
         at(host.next_refresh);
         break;
     case HostState::waking:
-        if (!host.awaited.empty())
-            at(host.held_until);
+        if (!host.extra->awaited.empty())
+            at(host.activity->held_until);
         if (!has_link(host))
             break;
-        if (host.resumes)
-            at(*host.resumes);
-        at(host.next_magic);
-        at(host.next_probe);
-        at(host.state_deadline);
+        if (host.activity->resumes)
+            at(*host.activity->resumes);
+        at(host.activity->next_magic);
+        at(host.activity->next_probe);
+        at(host.activity->state_deadline);
         break;
     case HostState::unreachable:
         break;
     }
     if (host.state != HostState::awake)
-        for (std::size_t i = 0; i < host.valid_until.size(); i++)
-            if (host.valid_until[i] && !contains(host.expired, host.config.addresses[i].ip))
-                at(*host.valid_until[i]);
+        for (std::size_t i = 0; i < host.extra->valid_until.size(); i++)
+            if (host.extra->valid_until[i] && !contains(host.extra->expired, host.addresses[i].ip))
+                at(*host.extra->valid_until[i]);
+    settle(host);
     if (due == host.due)
         return;
-    if (host.due)
-        deadlines_.erase({*host.due, host.id});
-    if (due)
-        deadlines_.emplace(*due, host.id);
     host.due = due;
+    if (due) {
+        deadlines_.emplace_back(*due, host.id);
+        std::ranges::push_heap(deadlines_, std::greater());
+    }
+    drop_stale_deadlines();
+}
+
+/// So that next_deadline() is one, and that there are never many others.
+void PresenceTable::drop_stale_deadlines() {
+    const auto is_stale = [this](const Deadline& deadline) {
+        const Host* const host = get(deadline.second);
+        return host == nullptr || host->due != deadline.first;
+    };
+    if (constexpr std::size_t few = 64; deadlines_.size() > 2 * size() + few) {
+        std::erase_if(deadlines_, is_stale);
+        std::ranges::make_heap(deadlines_, std::greater());
+    }
+    while (!deadlines_.empty() && is_stale(deadlines_.front())) {
+        std::ranges::pop_heap(deadlines_, std::greater());
+        deadlines_.pop_back();
+    }
 }
 
 /// Whether `config` fits beside all hosts but `replaced`.  `makes_way`: what another host has learned goes.
 Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way) {
-    const auto taken = [&](const auto& index, const auto& key) -> const Host* {
-        const auto found = index.find(key);
-        if (found == index.end() || (replaced != nullptr && found->second == replaced->id))
-            return nullptr;
-        return &hosts_.at(found->second);
+    const auto taken = [&](const auto& key) -> const Host* {
+        const Host* const other = find(segment, key);
+        return other == replaced ? nullptr : other;
     };
     for (const MacAddress& mac : config.macs)
-        if (const Host* const other = taken(by_mac_, SegmentMac{segment, mac}))
+        if (const Host* const other = taken(mac))
             return fail(Errc::exists,
                         fmt::format("mac {}: belongs to host '{}' on the same network, must be this host's own",
-                                    mac.to_string(), other->config.name),
+                                    mac.to_string(), other->name),
                         "mac");
     for (const HostAddress& address : config.addresses)
-        if (const Host* const other = taken(addresses(address.ip), SegmentAddress{segment, address.ip});
+        if (const Host* const other = taken(address.ip);
             other != nullptr && !(makes_way && is_learned(*other, address.ip)))
             return fail(Errc::exists,
                         fmt::format("ip {}: belongs to host '{}' on the same network, must be this host's own",
-                                    address.ip.to_string(), other->config.name),
+                                    address.ip.to_string(), other->name),
                         "ip");
-    if (replaced == nullptr && hosts_.size() >= options_.max_hosts)
+    if (replaced == nullptr && size() >= options_.max_hosts)
         return fail(
             Errc::limit,
-            fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, hosts_.size()),
+            fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, size()),
             "name");
-    const std::size_t macs = by_mac_.size() - (replaced != nullptr ? replaced->config.macs.size() : 0);
+    const std::size_t macs = by_mac_.size() - (replaced != nullptr ? replaced->macs.size() : 0);
     if (macs + config.macs.size() > options_.max_macs)
         return fail(
             Errc::limit,
@@ -1350,12 +1464,12 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
                         config.macs.size(), config.name, macs, options_.max_macs),
             "mac");
     for (const bool v4 : {true, false}) {
-        const auto count = [v4](const HostConfig& counted) {
+        const auto count = [v4](const auto& counted) {
             return static_cast<std::size_t>(std::ranges::count_if(
-                counted.addresses, [v4](const HostAddress& address) { return address.ip.is_v4() == v4; }));
+                counted.addresses, [v4](const auto& address) { return address.ip.is_v4() == v4; }));
         };
         const std::size_t used =
-            (v4 ? by_address4_ : by_address6_).size() - (replaced != nullptr ? count(replaced->config) : 0);
+            (v4 ? by_address4_ : by_address6_).size() - (replaced != nullptr ? count(*replaced) : 0);
         if (count(config) > 0 && used + count(config) > room(v4))
             return fail(
                 Errc::limit,
@@ -1367,24 +1481,50 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
     return {};
 }
 
+/// Calls `visit` with the index and the hash of everything that the host is found by.
+template <class Visit>
+void PresenceTable::each_key(const Host& host, const Visit& visit) {
+    visit(by_name_, hash_of(host.name));
+    for (const MacAddress& mac : host.macs)
+        visit(by_mac_, hash_of(host.segment, mac));
+    for (const OwnAddress& address : host.addresses)
+        visit(index_of(address.ip), hash_of(host.segment, address.ip));
+    for (const LearnedAddress& learned : host.extra->learned)
+        visit(index_of(learned.ip), hash_of(host.segment, learned.ip));
+}
+
+/// In all indexes, for one more host or address.
+void PresenceTable::make_room() {
+    for (HostIndex* const small : {&by_name_, &by_mac_, &by_address4_, &by_address6_}) {
+        if (small->has_room(max_addresses))
+            continue;
+        small->clear(small->size() + max_addresses);
+        for (const auto& host : hosts_)
+            if (host)
+                each_key(*host, [&](HostIndex& index, std::size_t hash) {
+                    if (&index == small)
+                        index.insert(hash, host->id);
+                });
+    }
+}
+
 void PresenceTable::index(const Host& host) {
-    by_name_.emplace(host.config.name, host.id);
-    for (const MacAddress& mac : host.config.macs)
-        by_mac_.emplace(SegmentMac{host.segment, mac}, host.id);
-    for (const IpAddress& ip : held_addresses(host))
-        addresses(ip).emplace(SegmentAddress{host.segment, ip}, host.id);
+    each_key(host, [&](HostIndex& index, std::size_t hash) { index.insert(hash, host.id); });
+    if (!host.extra->valid_until.empty())
+        for (const OwnAddress& address : host.addresses)
+            if (address.ip.is_v6())
+                ending_.emplace(host.segment, address.ip, host.id);
 }
 
 void PresenceTable::unindex(const Host& host) {
-    by_name_.erase(host.config.name);
-    for (const MacAddress& mac : host.config.macs)
-        by_mac_.erase({host.segment, mac});
-    for (const IpAddress& ip : held_addresses(host))
-        addresses(ip).erase({host.segment, ip});
+    each_key(host, [&](HostIndex& index, std::size_t hash) { index.erase(hash, host.id); });
+    if (!host.extra->valid_until.empty())
+        for (const OwnAddress& address : host.addresses)
+            ending_.erase({host.segment, address.ip, host.id});
 }
 
 bool PresenceTable::has_room_for(const IpAddress& ip) const {
-    return (ip.is_v4() ? by_address4_ : by_address6_).size() < room(ip.is_v4());
+    return index_of(ip).size() < room(ip.is_v4());
 }
 
 Result<const Host*> PresenceTable::named(std::string_view name) const {
@@ -1396,14 +1536,13 @@ Result<const Host*> PresenceTable::named(std::string_view name) const {
 }
 
 Result<Host*> PresenceTable::host_named(std::string_view name) {
-    return &hosts_.at(PZ_TRY(named(name))->id);
+    return &at(PZ_TRY(named(name))->id);
 }
 
 /// The host, if `generation` is its present one.
 Host* PresenceTable::current(HostId id, std::uint32_t generation) {
-    const auto found = hosts_.find(id);
-    return found == hosts_.end() || generation == 0 || found->second.generation != generation ? nullptr
-                                                                                              : &found->second;
+    const Host* const host = get(id);
+    return host == nullptr || generation == 0 || host->generation != generation ? nullptr : &at(id);
 }
 
 } // namespace pz

@@ -3,21 +3,29 @@
 // kernel and on the wire comes back as effects, in the order in which they must be applied.
 #pragma once
 
-#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <memory>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
+
+#include <boost/container/small_vector.hpp>
+#include <boost/flyweight.hpp>
+#include <boost/flyweight/set_factory.hpp>
 
 #include <proxzzy/abi/events.h>
 #include <proxzzy/abi/maps.h>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "hosts/host_index.h"
+#include "hosts/rare.h"
 #include "hosts/record.h"
 
 namespace pz {
@@ -130,26 +138,35 @@ struct TableOptions {
     Timers timers = {};
 };
 
-/// One host.  Read by everybody, changed by PresenceTable only.
-struct Host {
-    HostId id = 0;
-    std::uint32_t generation = 0; // new for each time the host enters proxy care
-    SegmentId segment = PZ_NO_SEGMENT;
-    HostConfig config;
-    Identity identity = Identity::host;
-    HostState state = HostState::awake;
-    Instant since;
-    std::string since_reason;
-    Instant configured; // valid_for counts from here
-    std::vector<std::optional<Instant>> valid_until; // of config.addresses, one each; nullopt = for ever
-    std::vector<LearnedAddress> learned; // none of config.addresses
-    bool woken_to_renew = false; // once for each validity
-    std::uint64_t wakes = 0;
+/// An address that is configured for a host.
+struct OwnAddress {
+    IpAddress ip;
+    bool temporary = false;
+};
+
+/// What the record knows of a host that most hosts have nothing of.
+struct HostExtra {
+    /// Of Host::addresses, one each; nullopt = for ever.  Empty if all of them are.
+    std::vector<std::optional<std::chrono::seconds>> valid_for;
+    std::vector<std::optional<Instant>> valid_until;
+    std::vector<LearnedAddress> learned; // none of Host::addresses
+    std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
+    std::vector<IpAddress> proven; // addresses that the owner used since its release
+    std::vector<IpAddress> expired; // no longer answered for
+    std::map<IpAddress, Instant> claims; // asleep, waking: when another node last claimed the address
+    /// Not answered for, since another node uses them, until the owner is seen to do so; they are asked for as before.
+    std::vector<IpAddress> let_go;
+    /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
+    std::optional<Instant> hand_back;
     Duration last_wake_latency{};
-    // below: what the state needs, meaningless in other states
+    bool told_no_address = false;
+    bool operator==(const HostExtra&) const = default;
+};
+
+/// What is under way with a host; meaningless in states that do not need it, and nothing is while a sleeper sleeps.
+struct HostActivity {
     Instant state_deadline{};
     Instant last_owner_frame{};
-    bool wake_wanted = false; // arming, asleep: to be woken as soon as it sleeps
     Instant next_magic{};
     Duration magic_retry{};
     Instant next_announce{};
@@ -159,12 +176,9 @@ struct Host {
     /// asked yet, since there is no link, or tick() was not called since, or no probe could be sent.
     std::optional<Instant> resumes;
     std::size_t asked = 0; // while it resumes: the probes of the last round, less those that could not be sent
-    Instant next_refresh{};
     Instant triggered{};
     Instant held_until{}; // waking: packets that wait are dropped then; that is before state_deadline after a lost link
     Instant next_probe{};
-    std::vector<IpAddress> awaited; // addresses with held packets, not yet proven
-    std::vector<IpAddress> proven; // addresses that the owner used since its release
     /// awake, agentless or learning, watched by the kernel: when it is looked at next, and the probes since it last
     /// spoke.
     std::optional<Instant> next_check;
@@ -172,14 +186,35 @@ struct Host {
     std::size_t probes = 0; // in all
     std::size_t not_asked = 0; // addresses of this turn that could not be asked for ...
     bool asks_again = false; // ... and the next one is asked for in the same turn
-    bool told_no_address = false;
-    /// awake: when the addresses not proven by then are handed back; arming: they are if it does not fall asleep.
-    std::optional<Instant> hand_back;
-    std::vector<IpAddress> expired; // no longer answered for
-    std::map<IpAddress, Instant> claims; // asleep, waking: when another node last claimed the address
-    /// Not answered for, since another node uses them, until the owner is seen to do so; they are asked for as before.
-    std::vector<IpAddress> let_go;
+};
+
+/// One host.  Read by everybody, changed by PresenceTable only.  There may be millions: what few hosts have is apart, and
+/// what many have alike is there once.
+struct Host {
+    HostId id = 0;
+    std::uint32_t generation = 0; // new for each time the host enters proxy care
+    SegmentId segment = PZ_NO_SEGMENT;
+    HostState state = HostState::awake;
+    Identity identity = Identity::host;
+    bool woken_to_renew = false; // once for each validity
+    bool wake_wanted = false; // arming, asleep: to be woken as soon as it sleeps
+    std::string name;
+    boost::container::small_vector<MacAddress, 1> macs;
+    std::vector<OwnAddress> addresses;
+    boost::flyweight<HostOptions, boost::flyweights::set_factory<>> options;
+    Instant since;
+    boost::flyweight<std::string> since_reason;
+    Instant configured; // valid_for counts from here
+    std::uint64_t wakes = 0;
+    Instant next_refresh{}; // asleep
     std::optional<Instant> due; // when tick() looks at the host next
+    Rare<HostExtra> extra;
+    Rare<HostActivity> activity;
+
+    /// As it was set.
+    [[nodiscard]] HostConfig config() const;
+    /// All of it anew.
+    void configure(HostConfig config);
 };
 
 /// Those that are configured, then those that were learned.
@@ -218,7 +253,9 @@ public:
     [[nodiscard]] const Host* find(SegmentId segment, const IpAddress& ip) const;
     [[nodiscard]] const Host* get(HostId id) const;
     [[nodiscard]] std::vector<std::string> names() const;
-    [[nodiscard]] std::size_t size() const { return hosts_.size(); }
+    [[nodiscard]] std::size_t size() const { return by_name_.size(); }
+    /// Hosts have ids below this one.
+    [[nodiscard]] HostId end_of_ids() const { return static_cast<HostId>(hosts_.size()); }
     [[nodiscard]] std::size_t in_care() const; // not awake
 
     /// R32.  A host that is already arming or asleep: no effect, no error.  Packets still held are dropped.
@@ -279,18 +316,24 @@ public:
     [[nodiscard]] std::optional<Instant> next_deadline() const;
 
 private:
-    using SegmentMac = std::pair<SegmentId, MacAddress>;
-    using SegmentAddress = std::pair<SegmentId, IpAddress>;
-    using AddressIndex = std::map<SegmentAddress, HostId>;
-
     [[nodiscard]] std::size_t room(bool v4) const { return v4 ? options_.max_addresses4 : options_.max_addresses6; }
-    AddressIndex& addresses(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
+    [[nodiscard]] const HostIndex& index_of(const IpAddress& ip) const {
+        return ip.is_v4() ? by_address4_ : by_address6_;
+    }
+    HostIndex& index_of(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
+    Host& at(HostId id) { return *hosts_[id]; }
+    [[nodiscard]] const Host* find(SegmentId segment, const MacAddress& mac) const;
     HostId take_id(std::optional<HostId> wanted);
     Result<Host*> settable(const HostConfig& config, SegmentId segment, bool replace);
     Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way);
+    template <class Visit>
+    void each_key(const Host& host, const Visit& visit);
+    void make_room();
     void index(const Host& host);
     void unindex(const Host& host);
+    Host* find_host(std::string_view name);
     Result<Host*> host_named(std::string_view name);
+    void learn(Host& host, LearnedAddress address);
     void begin_care(Host& host, Instant now, Effects& effects);
     void check_awake(Host& host, Instant now, Instant last_seen, Effects& effects);
     void check_silent(Host& host, Instant now, Effects& effects);
@@ -302,6 +345,7 @@ private:
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);
+    void drop_stale_deadlines();
     [[nodiscard]] bool has_link(const Host& host) const { return !without_link_.contains(host.segment); }
     void resume(Host& host, Instant now, Effects& effects);
     void resume_care(Host& host, pz_stage stage, Instant now, Effects& effects);
@@ -309,15 +353,16 @@ private:
     void keep_off_the_wire(const Host& host, Effects& effects) const;
 
     TableOptions options_;
-    std::map<HostId, Host> hosts_;
-    std::set<HostId> free_ids_; // of those below next_id_
-    HostId next_id_ = 0;
+    std::vector<std::unique_ptr<Host>> hosts_; // by id; null: free
+    std::vector<HostId> free_ids_; // a heap, the lowest first; some may have been taken since
     std::uint32_t last_generation_ = 0;
-    std::map<std::string, HostId, std::less<>> by_name_;
-    std::map<SegmentMac, HostId> by_mac_;
-    AddressIndex by_address4_;
-    AddressIndex by_address6_;
-    std::set<std::pair<Instant, HostId>> deadlines_; // Host::due
+    HostIndex by_name_;
+    HostIndex by_mac_; // with the segment, as the others below
+    HostIndex by_address4_;
+    HostIndex by_address6_;
+    std::set<std::tuple<SegmentId, IpAddress, HostId>> ending_; // IPv6 addresses of hosts of which one has an end
+    using Deadline = std::pair<Instant, HostId>;
+    std::vector<Deadline> deadlines_; // a heap, the next one first; others may be stale, and are no longer Host::due
     std::set<SegmentId> without_link_;
 };
 

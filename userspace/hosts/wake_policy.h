@@ -22,7 +22,7 @@ namespace pz {
 struct QuietHours {
     std::uint16_t from = 0; // included
     std::uint16_t to = 0;   // not included; never `from`
-    bool operator==(const QuietHours&) const = default;
+    auto operator<=>(const QuietHours&) const = default;
 };
 
 /// 0 = no limit.
@@ -33,7 +33,7 @@ struct WakePolicy {
     std::uint32_t wakes_per_source = 30; // of those
     std::chrono::seconds min_wake_interval{0};
     std::vector<QuietHours> quiet = {};
-    bool operator==(const WakePolicy&) const = default;
+    auto operator<=>(const WakePolicy&) const = default;
 };
 
 inline constexpr std::size_t max_networks = 32; // of each kind

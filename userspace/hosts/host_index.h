@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finds hosts by their names, MACs or addresses: a hash table (open addressing, linear probing) of host ids alone, since
+// the keys are in the hosts.  A million of keys takes 8 MB.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "hosts/record.h"
+
+namespace pz {
+
+class HostIndex {
+public:
+    /// The host with a key of this hash that `has_key(id)` is true of.
+    template <class HasKey>
+    std::optional<HostId> find(std::size_t hash, const HasKey& has_key) const {
+        if (slots_.empty())
+            return std::nullopt;
+        for (std::size_t at = first(hash); slots_[at] != never_used; at = next(at))
+            if (slots_[at] != erased && has_key(slots_[at]))
+                return slots_[at];
+        return std::nullopt;
+    }
+    /// There has to be room, and no such key.
+    void insert(std::size_t hash, HostId host) {
+        std::size_t at = first(hash);
+        while (slots_[at] < erased)
+            at = next(at);
+        used_ += slots_[at] == never_used ? 1U : 0U;
+        slots_[at] = host;
+        ++size_;
+    }
+    /// Of two keys of a host that meet here it does not matter whose slot goes: both are found by either.
+    void erase(std::size_t hash, HostId host) {
+        for (std::size_t at = first(hash); slots_[at] != never_used; at = next(at))
+            if (slots_[at] == host) {
+                slots_[at] = erased;
+                --size_;
+                return;
+            }
+    }
+    [[nodiscard]] bool has_room(std::size_t more) const { return (used_ + more) * 4 <= slots_.size() * 3; }
+    /// Empty, with room for so many keys.
+    void clear(std::size_t keys) {
+        slots_.assign(std::bit_ceil(std::max(keys + keys / 2, smallest)), never_used);
+        size_ = used_ = 0;
+    }
+    [[nodiscard]] std::size_t size() const { return size_; }
+
+private:
+    static constexpr HostId never_used = std::numeric_limits<HostId>::max();
+    static constexpr HostId erased = never_used - 1; // no host has ids as high as these
+    static constexpr std::size_t smallest = 256;
+
+    [[nodiscard]] std::size_t first(std::size_t hash) const { return hash & (slots_.size() - 1); }
+    [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }
+
+    std::vector<HostId> slots_; // a power of two
+    std::size_t size_ = 0;
+    std::size_t used_ = 0; // slots that were not always empty
+};
+
+} // namespace pz
