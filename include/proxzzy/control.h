@@ -64,6 +64,11 @@ enum pz_message {
 	PZ_MSG_WAKE = 0x24,        /* set: pz_wake_log_attr */
 	PZ_MSG_EXPLAIN = 0x25,     /* set: pz_explain_attr; answer: EXPLANATION; nothing changes */
 	PZ_MSG_EXPLANATION = 0x26, /* set: pz_explanation_attr */
+
+	/* Many hosts as one change, one at a time in the daemon; undone unless it is committed. */
+	PZ_MSG_IMPORT_BEGIN = 0x27,  /* no attributes */
+	PZ_MSG_IMPORT_PUT = 0x28,    /* set: pz_import_attr; any number of times */
+	PZ_MSG_IMPORT_COMMIT = 0x29, /* no attributes; acknowledged when all of it is on disk */
 };
 
 /* Attribute sets.  Type, then how often: "1" always, "0-1" absent means the value in brackets, "n" repeated. */
@@ -296,6 +301,12 @@ enum pz_explanation_attr {
 	PZ_A_EXPLANATION_REPLY,        /* binary, 0-1: the frame that answers */
 };
 
+enum pz_import_attr {
+	PZ_A_IMPORT_UNSPEC,
+	PZ_A_IMPORT_HOST, /* nested pz_host_attr, n: all of a host's configuration; a secureon that it has stays if
+			     there is none here */
+};
+
 enum pz_explained_event_attr {
 	PZ_A_EXPLAINED_EVENT_UNSPEC,
 	PZ_A_EXPLAINED_EVENT_KIND,    /* string, 1: "trigger", "release", "proof", "conflict", "nic-answers" */
@@ -310,6 +321,9 @@ enum pz_explained_event_attr {
  * NLMSGERR_ATTR_MSG, and NLMSGERR_ATTR_OFFS where one attribute is to blame, or NLMSGERR_ATTR_MISS_TYPE and
  * NLMSGERR_ATTR_MISS_NEST where one is missing.  Acknowledgements of changes to hosts carry:
  */
-#define PZ_ACK_A_DURABLE 0x100 /* u8: 1 if the change survives a restart of the daemon */
+#define PZ_ACK_A_DURABLE 0x100   /* u8: 1 if the change survives a restart of the daemon */
+#define PZ_ACK_A_ADDED 0x101     /* u32, IMPORT_COMMIT: hosts that were not there */
+#define PZ_ACK_A_CHANGED 0x102   /* u32, IMPORT_COMMIT */
+#define PZ_ACK_A_UNCHANGED 0x103 /* u32, IMPORT_COMMIT: hosts that were there as they are to be */
 
 #endif

@@ -90,6 +90,32 @@ public:
             done(control::Durable::no);
     }
     void finish(Result<control::Durable> outcome) { std::exchange(committed, {})(std::move(outcome)); }
+    Result<> import_begin() override {
+        if (before_import)
+            return fail(Errc::busy, "another import is under way");
+        before_import = hosts;
+        return {};
+    }
+    Result<> import_put(std::vector<HostConfig> wanted) override {
+        for (auto& config : wanted) {
+            const bool is_new = !hosts.contains(config.name);
+            if (auto set = host_set(std::move(config), true); !set) {
+                import_abort();
+                return set;
+            }
+            ++(is_new ? imported.added : imported.changed);
+        }
+        return {};
+    }
+    void import_when_ready(std::function<void()> ready) override { ready(); }
+    void import_commit(std::function<void(Result<control::Imported>)> done) override {
+        before_import.reset();
+        done(std::exchange(imported, {}));
+    }
+    void import_abort() override {
+        hosts = *std::exchange(before_import, std::nullopt);
+        imported = {};
+    }
     Result<std::vector<control::Wake>> wakes(std::string_view name) override {
         PZ_TRY(host_get(name));
         return wake_log;
@@ -110,6 +136,8 @@ public:
     }
 
     std::map<std::string, control::HostStatus> hosts;
+    std::optional<std::map<std::string, control::HostStatus>> before_import;
+    control::Imported imported;
     std::vector<control::Counter> counters{{"arp-answered", "ARP request, answered", 7}, {"nobody", "not ours", 1}};
     std::vector<control::Wake> wake_log;
     control::Journal events{{}, nullptr};

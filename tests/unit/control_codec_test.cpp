@@ -604,6 +604,7 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<HostStatus>("host-status");
     expect_documented<ExplainRequest>("explain");
     expect_documented<Explanation>("explanation");
+    expect_documented<HostList>("import");
     expect_documented<ExplainedEvent>("explained-event");
     expect_documented<Acknowledgement>("acknowledgement");
     expect_documented<EventsWanted>("events");

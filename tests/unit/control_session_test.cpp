@@ -274,6 +274,60 @@ TEST_F(ControlSession, APacketWithoutAHeaderIsAnswered) {
     expect_refused(ask(packet), EINVAL, "nlmsghdr: the packet has 5 bytes, must have at least 16");
 }
 
+// ---- many hosts as one change ----
+
+class ControlImport : public ControlSession {
+protected:
+    static constexpr std::uint16_t change = NLM_F_REQUEST | NLM_F_ACK;
+    void begin() { expect_done(PZ_MSG_IMPORT_BEGIN, change, Nothing{}, std::nullopt); }
+    void put(const HostList& list) { expect_done(PZ_MSG_IMPORT_PUT, change, list, std::nullopt); }
+    Acknowledgement commit() {
+        const auto answers = ask(RawMessage(PZ_MSG_IMPORT_COMMIT));
+        EXPECT_EQ(answers.size(), 1U);
+        EXPECT_EQ(answers[0].error(), 0) << answers[0].acknowledgement().message;
+        return answers[0].acknowledgement();
+    }
+    static RawMessage nameless() { return RawMessage(PZ_MSG_IMPORT_PUT).nest(PZ_A_IMPORT_HOST, RawMessage(0)); }
+};
+
+TEST_F(ControlImport, AllHostsAreAcknowledgedAtTheCommit) {
+    service.hosts["host1"].config = some_host(1);
+    begin();
+    put({{some_host(0), some_host(1)}});
+    put({{some_host(2)}});
+    const Acknowledgement done = commit();
+    EXPECT_EQ(done.added, 2U);
+    EXPECT_EQ(done.changed, 1U);
+    EXPECT_EQ(done.unchanged, 0U);
+    EXPECT_EQ(done.durable, Durable::yes);
+    EXPECT_EQ(service.hosts.size(), 3U);
+    EXPECT_EQ(service.hosts["host2"].config, some_host(2));
+}
+
+TEST_F(ControlImport, ABadPartIsTheEndOfIt) {
+    begin();
+    put({{some_host(0)}});
+    expect_refused(ask(nameless()), EINVAL, "host: name: is missing");
+    EXPECT_TRUE(service.hosts.empty());
+    expect_refused(ask(RawMessage(PZ_MSG_IMPORT_COMMIT)), EINVAL,
+                   "IMPORT_COMMIT: no import is open here, IMPORT_BEGIN must come first");
+    begin();
+    HostConfig nobody = some_host(1);
+    nobody.macs.clear();
+    EXPECT_EQ(ask(PZ_MSG_IMPORT_PUT, change, HostList{{some_host(0), nobody}}).at(0).error(), EINVAL);
+    EXPECT_TRUE(service.hosts.empty());
+    expect_refused(ask(RawMessage(PZ_MSG_IMPORT_PUT)), EINVAL,
+                   "IMPORT_PUT: no import is open here, IMPORT_BEGIN must come first");
+}
+
+TEST_F(ControlImport, WhoLeavesLeavesNothing) {
+    begin();
+    put({{some_host(0)}});
+    session.end();
+    EXPECT_TRUE(service.hosts.empty());
+    begin();
+}
+
 // ---- records in parts ----
 
 class ControlRecord : public ControlSession {

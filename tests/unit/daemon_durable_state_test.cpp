@@ -70,6 +70,17 @@ protected:
         std::filesystem::create_directories(root_.path() + "/state/state.db");
         start();
     }
+    static StoreBatch part_of(std::initializer_list<const char*> names) {
+        StoreBatch part;
+        for (const char* name : names)
+            part.hosts.push_back(
+                {.name = name, .file = {}, .since_reason = {}, .wakes = 7, .addresses = {}, .config = {1}});
+        return part;
+    }
+    void end_bulk(bool keep) {
+        state_->end_bulk(keep,
+                         [this](const Result<>& result) { answers_.push_back(result ? "bulk" : "bulk refused"); });
+    }
     void repair_disk() { std::filesystem::remove_all(root_.path() + "/state/state.db"); }
     std::map<std::string, std::uint64_t> stored() {
         state_.reset();
@@ -159,6 +170,55 @@ TEST_F(DurableStateTest, WhatIsToStayOnDiskIsNotErased) {
     state_->changed("a");
     state_->unchanged("a");
     EXPECT_EQ(stored(), (Hosts{{"a", 1}}));
+}
+
+TEST_F(DurableStateTest, ABulkIsOnDiskAsAWholeAndOthersWaitForIt) {
+    state_->begin_bulk();
+    state_->add_bulk(part_of({"a", "b"}));
+    request("z", 1);
+    state_->add_bulk(part_of({"c"}));
+    end_bulk(true);
+    wait(2);
+    EXPECT_EQ(answers_, (Lines{"bulk", "z=1"}));
+    EXPECT_EQ(stored(), (Hosts{{"a", 7}, {"b", 7}, {"c", 7}, {"z", 1}}));
+}
+
+TEST_F(DurableStateTest, OfABulkThatIsGivenUpNothingIsOnDisk) {
+    state_->begin_bulk();
+    state_->add_bulk(part_of({"a", "b"}));
+    end_bulk(false);
+    wait(1);
+    state_->begin_bulk();
+    state_->add_bulk(part_of({"c"}));
+    request("z", 1); // and the daemon ends before the bulk does
+    EXPECT_EQ(stored(), (Hosts{{"z", 1}}));
+}
+
+TEST_F(DurableStateTest, ABulkThatCannotBeWrittenIsRefused) {
+    break_disk();
+    state_->begin_bulk();
+    state_->add_bulk(part_of({"a"}));
+    end_bulk(true);
+    wait(1);
+    EXPECT_EQ(answers_, Lines{"bulk refused"});
+}
+
+TEST_F(DurableStateTest, WhoMakesPartsFasterThanTheDiskHasToWait) {
+    state_->begin_bulk();
+    int waited = 0;
+    for (int i = 0; i < 20; i++) {
+        bool ready = false;
+        state_->add_bulk(part_of({"a"}));
+        state_->when_bulk_ready([&] { ready = true; });
+        for (; !ready; waited++) {
+            loop_.restart();
+            loop_.run_one_for(std::chrono::seconds(1));
+        }
+    }
+    EXPECT_GT(waited, 0);
+    end_bulk(true);
+    wait(1);
+    EXPECT_EQ(answers_, Lines{"bulk"});
 }
 
 } // namespace

@@ -3030,15 +3030,13 @@ private:
                                           : IpAddress::parse(fmt::format("2001:db8::{:x}", 1 + roll(90))).value();
         const Host* const other = table_.find(host.segment, ip);
         const bool taken = other != nullptr && other != &host;
-        const bool yields =
-            taken && other->state == HostState::awake &&
-            std::ranges::find(other->addresses, ip, &OwnAddress::ip) == other->addresses.end();
+        const bool yields = taken && other->state == HostState::awake &&
+                            std::ranges::find(other->addresses, ip, &OwnAddress::ip) == other->addresses.end();
         const bool answered = chance(30);
         const HostId id = host.id;
         const bool learns = host.options.get().learn && host.state == HostState::awake;
         apply(table_.on_use(id, chance(95) ? host.segment : 3 - host.segment,
-                            chance(95) ? host.macs.front() : MacAddress{{2, 0, 0, 0, 9, 9}}, ip, answered,
-                            now_));
+                            chance(95) ? host.macs.front() : MacAddress{{2, 0, 0, 0, 9, 9}}, ip, answered, now_));
         const auto held = held_addresses(*table_.get(id));
         if (!learns || answered || (taken && !yields)) {
             EXPECT_EQ(before, fmt::format("{}", fmt::join(texts(held), " ")));
@@ -3187,7 +3185,8 @@ private:
                     break;
                 }
                 for (const IpAddress& ip : ips)
-                    EXPECT_NE(std::ranges::find(host.extra->awaited, ip), host.extra->awaited.end()) << "nobody waits for it";
+                    EXPECT_NE(std::ranges::find(host.extra->awaited, ip), host.extra->awaited.end())
+                        << "nobody waits for it";
                 break;
             case HostState::asleep:
                 if (resumed_.contains(id)) {
@@ -3395,7 +3394,8 @@ private:
             ++seen_[std::string(to_string(host.state))];
             const auto found = kernel_.find(host.id);
             if (host.state == HostState::awake && host.extra->awaited.empty()) {
-                EXPECT_TRUE(found == kernel_.end() ? !host.activity->next_check : found->second.stage == Stage::watched);
+                EXPECT_TRUE(found == kernel_.end() ? !host.activity->next_check
+                                                   : found->second.stage == Stage::watched);
                 continue;
             }
             ASSERT_NE(found, kernel_.end());
@@ -3438,8 +3438,9 @@ private:
         // No packet is left behind: its trigger is on the way, or its host waits for its address.
         for (const auto& [id, address] : held_) {
             const Host* const host = table_.get(id);
-            EXPECT_TRUE((host != nullptr && std::ranges::find(host->extra->awaited, address) != host->extra->awaited.end()) ||
-                        is_pending(id, address))
+            EXPECT_TRUE(
+                (host != nullptr && std::ranges::find(host->extra->awaited, address) != host->extra->awaited.end()) ||
+                is_pending(id, address))
                 << "host " << id << " " << address.to_string();
         }
     }

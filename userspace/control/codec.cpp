@@ -332,14 +332,18 @@ void Message::Free::operator()(nl_msg* message) const {
 
 template <HasSchema T>
 Result<Message> encode(const Header& header, const T& body) {
-    Message message = allocate(PZ_CONTROL_MAX_MESSAGE);
-    nlmsghdr* put =
-        nlmsg_put(message.get(), header.port, header.sequence, header.type, sizeof(pz_control_header), header.flags);
-    const pz_control_header family{PZ_CONTROL_VERSION, {}};
-    std::memcpy(nlmsg_data(put), &family, sizeof family);
-    if (!put_fields(message.get(), body))
-        return fail(Errc::limit, fmt::format("the message would be longer than {} bytes", PZ_CONTROL_MAX_MESSAGE));
-    return message;
+    constexpr std::size_t mostly_enough = 2048; // to set a whole message to zero takes longer than to fill it
+    for (const std::size_t size : {mostly_enough, std::size_t{PZ_CONTROL_MAX_MESSAGE}}) {
+        Message message = allocate(size);
+        nlmsghdr* put = nlmsg_put(message.get(), header.port, header.sequence, header.type, sizeof(pz_control_header),
+                                  header.flags);
+        const pz_control_header family{PZ_CONTROL_VERSION, {}};
+        std::memcpy(nlmsg_data(put), &family, sizeof family);
+        if (put_fields(message.get(), body))
+            return message;
+    }
+    return fail(Errc::limit, fmt::format("the message would be longer than {} bytes", PZ_CONTROL_MAX_MESSAGE),
+                "nlmsg_len");
 }
 
 Message encode_acknowledgement(const nlmsghdr& request, int error, Acknowledgement acknowledgement) {
@@ -465,6 +469,7 @@ Errc from_errno(int error) {
 template Result<Message> encode(const Header&, const Nothing&);
 template Result<Message> encode(const Header&, const HostName&);
 template Result<Message> encode(const Header&, const HostConfig&);
+template Result<Message> encode(const Header&, const HostList&);
 template Result<Message> encode(const Header&, const HostStatus&);
 template Result<Message> encode(const Header&, const Capabilities&);
 template Result<Message> encode(const Header&, const DaemonStatus&);
@@ -477,6 +482,7 @@ template Result<Message> encode(const Header&, const Explanation&);
 template Decoded<Nothing> decode(const Received&, Unknown);
 template Decoded<HostName> decode(const Received&, Unknown);
 template Decoded<HostConfig> decode(const Received&, Unknown);
+template Decoded<HostList> decode(const Received&, Unknown);
 template Decoded<HostStatus> decode(const Received&, Unknown);
 template Decoded<Capabilities> decode(const Received&, Unknown);
 template Decoded<DaemonStatus> decode(const Received&, Unknown);

@@ -17,6 +17,11 @@ struct HostName {
     std::string name;
 };
 
+/// Hosts of an import.
+struct HostList {
+    std::vector<HostConfig> hosts;
+};
+
 /// The body of a message without attributes.
 struct Nothing {};
 
@@ -27,6 +32,9 @@ struct Acknowledgement {
     std::optional<std::uint32_t> missing_type = std::nullopt;
     std::optional<std::uint32_t> missing_nest = std::nullopt;
     std::optional<Durable> durable = std::nullopt;
+    std::optional<std::uint32_t> added = std::nullopt; // hosts of an import
+    std::optional<std::uint32_t> changed = std::nullopt;
+    std::optional<std::uint32_t> unchanged = std::nullopt;
 };
 
 enum class Presence : std::uint8_t {
@@ -82,6 +90,9 @@ struct Schema<Acknowledgement> {
         Field{NLMSGERR_ATTR_MISS_TYPE, "missing-type", optional, &Acknowledgement::missing_type},
         Field{NLMSGERR_ATTR_MISS_NEST, "missing-nest", optional, &Acknowledgement::missing_nest},
         Field{PZ_ACK_A_DURABLE, "durable", optional, &Acknowledgement::durable},
+        Field{PZ_ACK_A_ADDED, "added", optional, &Acknowledgement::added},
+        Field{PZ_ACK_A_CHANGED, "changed", optional, &Acknowledgement::changed},
+        Field{PZ_ACK_A_UNCHANGED, "unchanged", optional, &Acknowledgement::unchanged},
     };
 };
 
@@ -215,6 +226,13 @@ struct Schema<HostConfig> {
               [](auto& config) -> auto& { return config.policy.min_wake_interval; }},
         Field{PZ_A_HOST_QUIET, "quiet", repeated, [](auto& config) -> auto& { return config.policy.quiet; }},
         Field{PZ_A_HOST_LEARN, "learn", optional, &HostConfig::learn},
+    };
+};
+
+template <>
+struct Schema<HostList> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_IMPORT_HOST, "host", repeated, &HostList::hosts},
     };
 };
 

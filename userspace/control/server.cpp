@@ -317,6 +317,12 @@ private:
     }
 
     static asio::awaitable<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<Connection> connection) {
+        co_await serve_requests(self, connection);
+        if (!self->closed_)
+            connection->session.end();
+    }
+
+    static asio::awaitable<void> serve_requests(std::shared_ptr<Impl> self, std::shared_ptr<Connection> connection) {
         const Registration registration(*self, *connection);
         int sent = 0;
         for (;;) {

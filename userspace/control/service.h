@@ -188,6 +188,14 @@ struct Explanation {
 /// Whether an acknowledged change survives a restart.
 enum class Durable : bool { no, yes };
 
+/// What became of the hosts of an import.
+struct Imported {
+    std::uint32_t added = 0;
+    std::uint32_t changed = 0;
+    std::uint32_t unchanged = 0;
+    bool operator==(const Imported&) const = default;
+};
+
 /// All calls come from the loop thread and return at once.  A change that was not refused is acknowledged when
 /// commit() says so.
 class Service {
@@ -215,6 +223,16 @@ public:
     /// the loop, that the change is on disk; that it holds, but is not on disk; or why it could not be stored and was
     /// undone.  It is not called any more once the service is gone.
     virtual void commit(Committed done) = 0;
+    /// Many hosts as one change: import_put() adds or changes each, for import_commit() or import_abort() to end.
+    /// Errc::busy: another import is under way, or is being undone.
+    virtual Result<> import_begin() = 0;
+    /// An error, of a host that it names, undoes the import.
+    virtual Result<> import_put(std::vector<HostConfig> hosts) = 0;
+    /// `ready` hears, now or later, when more may be put: the disk may be slower.
+    virtual void import_when_ready(std::function<void()> ready) = 0;
+    /// `done` hears, now or later, that all of it is on disk, or why it was undone.
+    virtual void import_commit(std::function<void(Result<Imported>)> done) = 0;
+    virtual void import_abort() = 0;
     /// C14: what woke the host lately, and what did not, in order of time.
     virtual Result<std::vector<Wake>> wakes(std::string_view name) = 0;
     /// What happened lately.  The protocol adds requests to it.

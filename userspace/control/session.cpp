@@ -38,6 +38,9 @@ constexpr std::array commands{
     Command{PZ_MSG_EVENTS_GET, "events", NLM_F_DUMP, false, false},
     Command{PZ_MSG_WAKES_GET, "wakes", NLM_F_DUMP, false, false},
     Command{PZ_MSG_EXPLAIN, "explain", 0, false, false},
+    Command{PZ_MSG_IMPORT_BEGIN, "import begin", 0, false, false},
+    Command{PZ_MSG_IMPORT_PUT, "import put", 0, false, false},
+    Command{PZ_MSG_IMPORT_COMMIT, "import commit", 0, false, true},
 };
 
 Decoded<> check_flags(std::uint16_t flags, std::uint16_t allowed) {
@@ -83,10 +86,23 @@ std::unexpected<Refusal> blame(Error error, const Received& request) {
 
 } // namespace
 
+template <class Then>
+auto Session::when_back(Then then) {
+    return [this, then = std::move(then), is_there = std::weak_ptr(is_there_)](auto&&... result) {
+        if (is_there.expired())
+            return;
+        waits_ = false;
+        then(std::forward<decltype(result)>(result)...);
+        if (on_ready)
+            on_ready();
+    };
+}
+
 void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     nlmsghdr header{};
     host_.clear();
     is_change_ = false;
+    later_ = nullptr;
     auto outcome = [&]() -> Decoded<Acknowledgement> {
         auto request = open_request(packet, header);
         if (truncated)
@@ -97,20 +113,19 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
                            "nlmsg_len"});
         return dispatch(PZ_TRY(std::move(request)));
     }();
+    if (outcome && later_) {
+        waits_ = true;
+        return std::exchange(later_, nullptr)(header);
+    }
     if (!outcome || !is_change_)
         return finish(header, std::move(outcome));
     waits_ = true;
-    service_.commit([this, header, is_there = std::weak_ptr(is_there_)](Result<Durable> durable) {
-        if (is_there.expired())
-            return;
-        waits_ = false;
+    service_.commit(when_back([this, header](Result<Durable> durable) {
         if (durable)
             finish(header, Acknowledgement{.message = {}, .durable = *durable});
         else
             finish(header, refuse(std::move(durable.error())));
-        if (on_ready)
-            on_ready();
-    });
+    }));
 }
 
 void Session::finish(const nlmsghdr& header, Decoded<Acknowledgement> outcome) {
@@ -163,6 +178,11 @@ std::optional<Message> Session::next() {
         dump_ = nullptr;
     }
     return stream_ ? next_event(*stream_) : std::nullopt;
+}
+
+void Session::end() {
+    if (std::exchange(imports_, false))
+        service_.import_abort();
 }
 
 void Session::end_following() {
@@ -245,6 +265,12 @@ Decoded<Acknowledgement> Session::dispatch(const Received& request) {
         return wakes(request);
     case PZ_MSG_EXPLAIN:
         return explain(request);
+    case PZ_MSG_IMPORT_BEGIN:
+        return import_begin(request);
+    case PZ_MSG_IMPORT_PUT:
+        return import_put(request);
+    case PZ_MSG_IMPORT_COMMIT:
+        return import_commit(request);
     default: // PZ_MSG_DETACH
         PZ_TRY(decode<Nothing>(request));
         if (auto result = service_.detach(); !result)
@@ -419,6 +445,52 @@ Decoded<Acknowledgement> Session::host_change(const Received& request, Result<> 
     if (auto changed = (service_.*change)(host_); !changed)
         return blame(std::move(changed.error()), request);
     is_change_ = true;
+    return Acknowledgement{};
+}
+
+Decoded<Acknowledgement> Session::import_begin(const Received& request) {
+    PZ_TRY(decode<Nothing>(request));
+    if (auto begun = service_.import_begin(); !begun)
+        return refuse(std::move(begun.error()));
+    imports_ = true;
+    return Acknowledgement{};
+}
+
+Decoded<Acknowledgement> Session::import_put(const Received& request) {
+    if (!imports_)
+        return refuse({Errc::invalid, "IMPORT_PUT: no import is open here, IMPORT_BEGIN must come first", {}});
+    auto list = decode<HostList>(request);
+    if (!list) {
+        end(); // the hosts are one change, and this part of it is missing
+        return std::unexpected(std::move(list.error()));
+    }
+    if (auto put = service_.import_put(std::move(list->hosts)); !put) {
+        imports_ = false;
+        return refuse(std::move(put.error()));
+    }
+    later_ = [this](const nlmsghdr& header) {
+        service_.import_when_ready(when_back([this, header] { finish(header, Acknowledgement{}); }));
+    };
+    return Acknowledgement{};
+}
+
+Decoded<Acknowledgement> Session::import_commit(const Received& request) {
+    if (!imports_)
+        return refuse({Errc::invalid, "IMPORT_COMMIT: no import is open here, IMPORT_BEGIN must come first", {}});
+    PZ_TRY(decode<Nothing>(request));
+    imports_ = false;
+    later_ = [this](const nlmsghdr& header) {
+        service_.import_commit(when_back([this, header](Result<Imported> imported) {
+            if (imported)
+                finish(header, Acknowledgement{.message = {},
+                                               .durable = Durable::yes,
+                                               .added = imported->added,
+                                               .changed = imported->changed,
+                                               .unchanged = imported->unchanged});
+            else
+                finish(header, refuse(std::move(imported.error())));
+        }));
+    };
     return Acknowledgement{};
 }
 

@@ -42,6 +42,8 @@ public:
     [[nodiscard]] bool follows() const { return stream_ && stream_->wanted.follow; }
     /// Who follows events gets no more of them than there are now, and the end of the dump.
     void end_following();
+    /// The connection has ended: what is not committed is undone.
+    void end();
 
 private:
     /// Where a reader of events stands.
@@ -76,7 +78,13 @@ private:
     Decoded<Acknowledgement> events(const Received& request);
     Decoded<Acknowledgement> wakes(const Received& request);
     Decoded<Acknowledgement> explain(const Received& request);
+    Decoded<Acknowledgement> import_begin(const Received& request);
+    Decoded<Acknowledgement> import_put(const Received& request);
+    Decoded<Acknowledgement> import_commit(const Received& request);
     Result<> apply(HostConfig config, std::uint16_t flags);
+    /// A function that ends the wait for what comes back later, and does `then` before that, if the session is there.
+    template <class Then>
+    auto when_back(Then then);
     std::optional<Message> next_event(Stream& stream);
 
     Service& service_;
@@ -91,6 +99,8 @@ private:
     std::shared_ptr<const bool> is_there_ = std::make_shared<const bool>(true); // for what comes back later
     bool waits_ = false;
     bool is_change_ = false; // the request changed something that is to be committed
+    bool imports_ = false; // from IMPORT_BEGIN on
+    std::function<void(const nlmsghdr&)> later_; // answers the request instead of receive()
 };
 
 } // namespace pz::control

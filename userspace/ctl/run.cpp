@@ -134,7 +134,8 @@ Result<std::string> export_hosts(const Command& command, Client& client, const P
 /// What was done is printed, also if hosts were refused, which is the error.
 Result<std::string> apply_site(const Command& command, std::vector<HostConfig> hosts, Client& client,
                                const Print& print) {
-    const auto applied = PZ_TRY(apply(std::move(hosts), client));
+    const auto applied =
+        PZ_TRY(hosts.size() > large_site ? apply_whole(hosts, client) : apply(std::move(hosts), client));
     std::string text = command.json ? to_json(applied) : to_text(applied);
     if (applied.refused.empty())
         return text;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <span>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
@@ -95,7 +96,8 @@ Result<std::vector<HostConfig>> read_site(const std::string& path) {
         file = PZ_TRY(open_file(path));
     const std::string text = PZ_TRY(read_all(is_input ? STDIN_FILENO : file.get(), name, largest_site));
     auto hosts = PZ_TRY(parse_hosts(name, text, is_input ? "" : std::filesystem::path(path).parent_path()));
-    PZ_TRY(check_together(name, hosts));
+    if (hosts.size() <= large_site)
+        PZ_TRY(check_together(name, hosts));
     return hosts;
 }
 
@@ -138,6 +140,29 @@ Result<Applied> apply(std::vector<HostConfig> wanted, Client& client) {
         if (!results[i])
             applied.refused.push_back({.host = wanted[i].name, .error = results[i].error().message});
     return applied;
+}
+
+Result<Applied> apply_whole(const std::vector<HostConfig>& wanted, Client& client) {
+    PZ_TRY(client.change(PZ_MSG_IMPORT_BEGIN));
+    const std::span all(wanted);
+    std::size_t at_once = 256; // mostly fit into a message
+    for (std::size_t sent = 0; sent < all.size();) {
+        const auto part = all.subspan(sent, std::min(at_once, all.size() - sent));
+        const auto message = client.change(PZ_MSG_IMPORT_PUT, 0, HostList{{part.begin(), part.end()}});
+        if (!message && message.error().code == Errc::limit && part.size() > 1 &&
+            message.error().field == "nlmsg_len") {
+            at_once = part.size() / 2;
+            continue;
+        }
+        PZ_TRY(message);
+        sent += part.size();
+    }
+    PZ_TRY(client.wait_for_ever()); // for the disk
+    const Acknowledgement done = PZ_TRY(client.change(PZ_MSG_IMPORT_COMMIT));
+    return Applied{.added = done.added.value_or(0),
+                   .changed = done.changed.value_or(0),
+                   .unchanged = done.unchanged.value_or(0),
+                   .refused = {}};
 }
 
 std::string to_text(const Applied& applied) {

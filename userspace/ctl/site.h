@@ -17,7 +17,8 @@ std::string site_text(const std::vector<control::HostStatus>& hosts);
 std::vector<std::string> not_in_text(const std::vector<control::HostStatus>& hosts);
 
 /// The hosts of a text like that, in the file `path`; "-" is standard input.  All of them, or an error that names the
-/// file, the section, the key and the value: also where two of them cannot be there at once.
+/// file, the section, the key and the value: also where two of them cannot be there at once, of large_site the daemon
+/// says that.
 Result<std::vector<HostConfig>> read_site(const std::string& path);
 
 /// What became of the hosts of a file.
@@ -35,6 +36,13 @@ struct Applied {
 /// Has the daemon add or change `wanted`, those that differ from what it has.  A SecureOn password that it has for a
 /// host stays, unless the file has another one.
 Result<Applied> apply(std::vector<HostConfig> wanted, control::Client& client);
+
+/// A file of more hosts than this is one change: all of it is done, or nothing.
+inline constexpr std::size_t large_site = 10'000;
+
+/// Like apply(), as one change, and many times as fast.  What the daemon refuses of it is the error, and names the
+/// host.
+Result<Applied> apply_whole(const std::vector<HostConfig>& wanted, control::Client& client);
 
 /// "1 added, 2 changed, 0 unchanged"
 std::string to_text(const Applied& applied);

@@ -24,6 +24,8 @@ namespace {
 constexpr Duration heartbeat_interval = std::chrono::seconds(1);
 /// So many notices of the trigger thread wait for the loop before those that only tell are left out.
 constexpr int max_notices = 1024;
+/// So many permanent neighbour entries are made: each is half a kilobyte of the kernel's.
+constexpr std::size_t max_pinned = 65'536;
 
 Instant now() {
     return std::chrono::steady_clock::now();
@@ -137,7 +139,7 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor
     : loop_(loop), options_(std::move(options)), monitor_(std::move(monitor)), links_(std::move(links)),
       started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
       tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()),
-      found_(store->take_found()), leaves_(fastpath_->last_heartbeat().has_value()),
+      import_timer_(loop), leaves_(fastpath_->last_heartbeat().has_value()),
       state_(std::make_unique<DurableState>(
           loop, std::move(store),
           DurableState::Hooks{.row = [this](const std::string& name) { return row_of(name); },
@@ -183,13 +185,13 @@ Result<> Daemon::serve() {
     }
     record_bridges();
     fastpath_->drop_other_links();
-    std::size_t looked_at = 0;
-    for (const auto& name : table_.names()) { // those that are served since before there was a filter
-        if (looked_at++ % PresenceTable::hosts_at_a_time == 0)
+    for (HostId id = 0; id < table_.end_of_ids(); id++) { // those that are served since before there was a filter
+        if (id % PresenceTable::hosts_at_a_time == 0)
             service_manager::alive();
-        if (const Host& host = *table_.find(name);
-            (host.state == HostState::asleep || host.state == HostState::waking) && !host.activity->resumes)
-            pin_neighbours(host, *segments_->find(host.segment), answered_addresses(host));
+        if (const Host* host = table_.get(id); host != nullptr &&
+                                               (host->state == HostState::asleep || host->state == HostState::waking) &&
+                                               !host->activity->resumes)
+            pin_neighbours(*host, *segments_->find(host->segment), answered_addresses(*host));
     }
 
     overheard_ = std::make_unique<fastpath::EventRing>(PZ_TRY(fastpath::EventRing::open(
@@ -248,8 +250,8 @@ void Daemon::take_off() {
         fastpath_->detach_all();
     state_.reset(); // may wait for the disk
     if (!leaves_ && segments_)
-        for (const auto& name : table_.names())
-            if (const Host* host = table_.find(name); host != nullptr)
+        for (HostId id = 0; id < table_.end_of_ids(); id++)
+            if (const Host* host = table_.get(id); host != nullptr)
                 hand_back_all(*host);
     segments_.reset();
 }
@@ -304,6 +306,7 @@ std::vector<control::Counter> Daemon::stats() {
 
 Result<> Daemon::host_set(HostConfig config, bool replace) {
     PZ_TRY(writable(config.name));
+    PZ_TRY(not_imported(config.name));
     const std::string name = config.name;
     if (const auto kept = not_restored_.find(name); kept != not_restored_.end() && !replace)
         return fail(Errc::exists,
@@ -318,17 +321,25 @@ Result<> Daemon::host_set(HostConfig config, bool replace) {
 }
 
 Result<> Daemon::set_host(HostConfig config, bool replace) {
+    const std::string name = config.name;
+    PZ_TRY(put_host(std::move(config), replace));
+    state_->changed(name);
+    return {};
+}
+
+Result<HostId> Daemon::put_host(HostConfig config, bool replace) {
     PZ_TRY(validate(config)); // before its segment is made
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     if (!has_link(*segments_->find(segment)->port))
         react(table_.link_lost(segment), {}); // it may be new
-    const std::string name = config.name;
-    PZ_TRY(table_.check(config, segment, replace));
-    react(table_.make_way(config, segment), {.decided_by = "operator"});
-    (void)PZ_TRY(table_.set(std::move(config), segment, replace, now()));
+    auto id = table_.set(config, segment, replace, now());
+    if (!id && id.error().code == Errc::exists) { // what another host was seen to use may be in the way
+        PZ_TRY(table_.check(config, segment, replace));
+        react(table_.make_way(config, segment), {.decided_by = "operator"});
+        id = table_.set(std::move(config), segment, replace, now());
+    }
     rearm();
-    state_->changed(name);
-    return {};
+    return id;
 }
 
 Result<control::HostStatus> Daemon::host_get(std::string_view name) {
@@ -365,6 +376,7 @@ Result<> Daemon::apply_request(Result<Effects> effects) {
 
 Result<> Daemon::host_remove(std::string_view name) {
     PZ_TRY(writable(name));
+    PZ_TRY(not_imported(name));
     begin_change(name, true);
     file_hosts_.forget(name);
     return remove_host(name);
@@ -391,6 +403,7 @@ Result<std::vector<control::Wake>> Daemon::wakes(std::string_view name) {
 }
 
 Result<> Daemon::host_sleep(std::string_view name) {
+    PZ_TRY(not_imported(name));
     begin_change(name, true);
     auto done = apply_request(table_.request_sleep(name, now()));
     if (!done) // what is acknowledged is programmed; what cannot be programmed is not in our care
@@ -789,12 +802,14 @@ void Daemon::sweep_lost_events() {
 }
 
 void Daemon::sweep(std::optional<Instant> since, std::uint32_t reason) {
-    for (const auto& name : table_.names()) {
-        const Host* host = table_.find(name);
+    for (HostId id = 0; id < table_.end_of_ids(); id++) {
+        const Host* host = table_.get(id);
         if (host == nullptr || host->state == HostState::awake)
             continue;
         const pz_live live = fastpath_->live(host->id);
-        const bool has_lost = std::exchange(seen_[host->id].lost, live.lost) != live.lost;
+        const bool has_lost = lost_of(host->id) != live.lost;
+        if (has_lost)
+            seen_[host->id].lost = live.lost;
         const Instant triggered = instant_from_ns(live.last_trigger_ns);
         if (live.released == host->generation)
             react(table_.on_owner(host->id, host->generation, PZ_EVENT_RELEASE, PZ_SIGN_NONE, std::nullopt, now()),
@@ -820,6 +835,11 @@ void Daemon::sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reas
     }
     budgets_.add(host.id, trigger, now());
     react(table_.on_trigger(host.id, host.generation, std::nullopt, false, now()), cause);
+}
+
+std::uint32_t Daemon::lost_of(HostId host) const {
+    const auto found = seen_.find(host);
+    return found == seen_.end() ? 0 : found->second.lost;
 }
 
 Instant Daemon::last_seen(HostId host) const {
@@ -927,9 +947,10 @@ void Daemon::begin_service(Port& port, const Link& link) {
     if (!attached)
         return record_failure(fmt::format("{} is back and not served: {}", link.name, attached.error().message),
                               link.name);
-    for (const auto& [joined, hosts] : joins_)
-        if (joined.first == &port)
-            join(port, joined.second);
+    for (const auto& [mac, hosts] : joins_[&port].macs)
+        join(port, mac);
+    if (joins_[&port].all)
+        join_all(port);
     record_port(control::EventKind::interface, port, fmt::format("{}, {}", attachment_of(port), link.mac.to_string()));
     record_bridges();
     if (link.up)
@@ -938,11 +959,9 @@ void Daemon::begin_service(Port& port, const Link& link) {
 
 void Daemon::end_service(Port& port, const std::string& name, const std::string& why) {
     segments_->detach(port, name);
-    // a plan would keep the socket, and with it what the interface was told to accept
-    for (const auto& host_name : table_.names())
-        if (const Host& host = *table_.find(host_name);
-            plans_.get(host.id) && segments_->find(host.segment)->port == &port)
-            plan(host, {});
+    // plans would keep the socket, and with it what the interface was told to accept
+    for (const SegmentId segment : segments_->of(port))
+        plans_.set_route(segment, {});
     lose_link(port, fmt::format("{}; its hosts wait for an interface of the name {}", why, port.link.name));
 }
 
@@ -1048,7 +1067,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return watch(*host, *segment, true);
     case Kind::stage_waking:
         if (host->state == HostState::waking)
-            plan(*host, magic_frames(*host, *segment));
+            plan(*host, *segment);
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
     case Kind::stage_unanswered:
         unpin_neighbours(host->id, std::nullopt, std::nullopt);
@@ -1148,21 +1167,11 @@ SourceAddresses Daemon::sources(const Segment& segment) {
     return sources_[segment.id] = choose_sources(*own);
 }
 
-std::vector<Departure> Daemon::magic_frames(const Host& host, const Segment& segment) {
-    const auto& socket = segment.port->socket;
-    if (!socket)
-        return {};
-    const MacAddress& sender = segment.port->link.mac;
-    const auto source = sources(segment).ip4;
-    std::vector<Departure> frames;
-    // every MAC of the host: which of its NICs hears now, nobody knows
-    for (const auto& mac : host.macs) {
-        frames.push_back({socket, build_magic_ethernet(sender, mac, host.options.get().magic.secureon, segment.tags)});
-        if (source)
-            frames.push_back({socket, build_magic_udp(sender, *source, mac, host.options.get().magic.udp_port,
-                                                      host.options.get().magic.secureon, segment.tags)});
-    }
-    return frames;
+MagicRoute Daemon::magic_route(const Segment& segment) {
+    return {.socket = segment.port->socket,
+            .sender = segment.port->link.mac,
+            .source = sources(segment).ip4,
+            .tags = segment.tags};
 }
 
 void Daemon::join(const Port& port, const MacAddress& mac) {
@@ -1171,32 +1180,45 @@ void Daemon::join(const Port& port, const MacAddress& mac) {
                        port.link.name);
 }
 
+void Daemon::join_all(const Port& port) {
+    if (auto joined = port.socket->join_all(port.link.ifindex); !joined)
+        record_failure(fmt::format("frames to some hosts may not arrive: {}", joined.error().message), port.link.name);
+}
+
 void Daemon::accept(const Segment& segment, HostId host, const MacAddress& mac) {
     const Port* port = segment.port;
     if (is_bridge(*port)) // its ports receive everything, and a bridge that is told so hands it all to the stack
         return;
+    Joins& joins = joins_[port];
+    if (!joins.all && joins.macs.size() >= PacketSocket::max_joined && !joins.macs.contains(mac)) {
+        joins.all = true;
+        if (port->socket)
+            join_all(*port);
+    }
+    if (joins.all)
+        return;
     Seen& seen = seen_[host];
     if (std::ranges::find(seen.accepted, mac) != seen.accepted.end())
         return;
-    if (joins_[{port, mac}]++ == 0 && port->socket)
+    if (joins.macs[mac]++ == 0 && port->socket)
         join(*port, mac);
     seen.joined_on = port;
     seen.accepted.push_back(mac);
 }
 
-/// What the trigger thread does for the host from now on.
-void Daemon::plan(const Host& host, std::vector<Departure> magic) {
-    plans_.set(host.id, std::make_shared<const WakePlan>(WakePlan{.generation = host.generation,
-                                                                  .magic = std::move(magic),
-                                                                  .policy = host.options.get().policy,
-                                                                  .is_asleep = host.state == HostState::asleep}));
+/// The trigger thread wakes the host from now on.
+void Daemon::plan(const Host& host, const Segment& segment) {
+    plans_.set_route(segment.id, magic_route(segment));
+    plans_.set(host, true);
 }
 
 Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     const auto entry = entry_of(host, segment);
-    seen_[host.id].lost = fastpath_->live(host.id).lost;
+    const std::uint32_t lost = fastpath_->live(host.id).lost;
+    if (lost != lost_of(host.id))
+        seen_[host.id].lost = lost;
     if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
-        plan(host, {});
+        plans_.set(host, false);
         return fastpath_->watch(entry, PZ_STAGE_ARMING);
     }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
@@ -1206,7 +1228,7 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
     for (const auto& address : entry.addresses)
         if (address.is_v6())
             accept(segment, host.id, multicast_mac(solicited_node_group(address)));
-    plan(host, magic_frames(host, segment));
+    plan(host, segment);
     auto served = fastpath_->serve(entry);
     if (!served) // what cannot be programmed is not in our care
         react(table_.request_release(host.name, now()).value_or(Effects{}), {});
@@ -1220,11 +1242,13 @@ void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std:
     if (!device)
         return;
     for (const auto& address : addresses) {
+        if (pinned_ >= max_pinned)
+            return; // the stack asks for the others, and the filter answers
         const auto pinned = neighbours_.pin(*device, address, owner_mac(host));
         if (!pinned)
             record_failure(pinned.error().message, segment.port->link.name);
         else if (*pinned)
-            seen_[host.id].neighbours[address] = *device;
+            pinned_ += seen_[host.id].neighbours.insert_or_assign(address, *device).second ? 1U : 0U;
         else
             spdlog::info("{}: the neighbour entry of {} is permanent and not ours, so it stays", host.name,
                          address.to_string());
@@ -1235,7 +1259,7 @@ void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only,
     const auto found = seen_.find(host);
     if (found == seen_.end())
         return;
-    std::erase_if(found->second.neighbours, [&](const auto& neighbour) {
+    pinned_ -= std::erase_if(found->second.neighbours, [&](const auto& neighbour) {
         const auto& [address, device] = neighbour;
         if (only && address != *only)
             return false;
@@ -1256,10 +1280,11 @@ void Daemon::forget(HostId host) {
     if (found == seen_.end())
         return;
     for (const auto& mac : found->second.accepted) {
-        const auto join = joins_.find({found->second.joined_on, mac});
-        if (join == joins_.end() || --join->second > 0)
+        auto& macs = joins_[found->second.joined_on].macs;
+        const auto join = macs.find(mac);
+        if (join == macs.end() || --join->second > 0)
             continue;
-        joins_.erase(join);
+        macs.erase(join);
         const auto& socket = found->second.joined_on->socket;
         if (!socket)
             continue; // with the interface
@@ -1341,7 +1366,7 @@ MacAddress Daemon::owner_mac(const Host& host) const {
 }
 
 void Daemon::send_magic(const Host& host, const Segment& segment) {
-    for (const auto& departure : magic_frames(host, segment))
+    for (const auto& departure : magic_frames(magic_route(segment), host.macs, host.options.get().magic))
         send(segment, departure.frame, "Magic Packet");
     wakes_.magic_sent(host.id, now());
 }

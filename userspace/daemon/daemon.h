@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -73,6 +74,11 @@ public:
     Result<> host_release(std::string_view name) override;
     Result<> host_wake(std::string_view name) override;
     void commit(Committed done) override;
+    Result<> import_begin() override;
+    Result<> import_put(std::vector<HostConfig> hosts) override;
+    void import_when_ready(std::function<void()> ready) override;
+    void import_commit(std::function<void(Result<control::Imported>)> done) override;
+    void import_abort() override;
     Result<std::vector<control::Wake>> wakes(std::string_view name) override;
     control::Journal& journal() override { return journal_; }
     Result<control::Explanation> explain(const control::ExplainRequest& request) override;
@@ -89,12 +95,22 @@ private:
     Result<> restore_host(const StoredHost& stored, bool watched);
     void put_back(const std::string& name, const std::optional<StoredHost>& before);
     [[nodiscard]] std::optional<StoredHost> row_of(const std::string& name) const;
+    [[nodiscard]] StoredHost row_of(const Host& host) const;
     void begin_change(std::string_view name, bool undo);
 
     // hosts that files configure
     FileHosts::Table file_table();
     Result<> writable(std::string_view name) const;
     Result<> set_host(HostConfig config, bool replace);
+    /// The same without a word to the disk.
+    Result<HostId> put_host(HostConfig config, bool replace);
+
+    // many hosts as one change (import.cpp)
+    Result<> import_host(const HostConfig& config, StoreBatch& part);
+    Result<> import_deferred(StoreBatch& part);
+    void import_put_back();
+    [[nodiscard]] Result<> not_imported(std::string_view name) const;
+    void expect_more();
     bool record_file_hosts(const FileHosts::Report& report);
     Result<> remove_host(std::string_view name);
 
@@ -122,6 +138,7 @@ private:
     void sweep(std::optional<Instant> since, std::uint32_t reason);
     void sweep_lost_trigger(const Host& host, Instant at, std::uint32_t reason);
     Instant last_seen(HostId host) const;
+    std::uint32_t lost_of(HostId host) const;
     std::optional<Refusal> refusal_of(const Trigger& trigger, const Host& host) const;
 
     // interfaces
@@ -147,8 +164,8 @@ private:
     void react(const Effects& effects, const Cause& cause);
     void rearm();
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
-    std::vector<Departure> magic_frames(const Host& host, const Segment& segment);
-    void plan(const Host& host, std::vector<Departure> magic);
+    MagicRoute magic_route(const Segment& segment);
+    void plan(const Host& host, const Segment& segment);
     Result<> watch(const Host& host, const Segment& segment, bool serve);
     void forget(HostId host);
     void drop_held(const Effect& effect);
@@ -172,6 +189,7 @@ private:
     void send_in_name(const Segment& segment, Bytes frame, std::string_view what);
     /// The port's interface is there.
     void join(const Port& port, const MacAddress& mac);
+    void join_all(const Port& port);
     void accept(const Segment& segment, HostId host, const MacAddress& mac);
     /// The gateway's own stack needs not ask for what we answer for.
     void pin_neighbours(const Host& host, const Segment& segment, const std::vector<IpAddress>& addresses);
@@ -211,9 +229,14 @@ private:
         std::map<control::EventKind, control::Sparing> sparing;
         control::Sparing learned; // each is a row to write
     };
-    std::unordered_map<HostId, Seen> seen_;
-    /// Group MACs are shared between hosts.
-    std::map<std::pair<const Port*, MacAddress>, int> joins_;
+    std::unordered_map<HostId, Seen> seen_; // of a host that nothing was told of: none
+    /// What an interface was told to accept.  Group MACs are shared between hosts.
+    struct Joins {
+        std::map<MacAddress, int> macs; // for so many hosts
+        bool all = false; // for good: there were more than it would filter
+    };
+    std::map<const Port*, Joins> joins_;
+    std::size_t pinned_ = 0; // neighbour entries
     std::uint64_t ring_full_ = 0;
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;
@@ -222,10 +245,19 @@ private:
     std::map<SegmentId, SourceAddresses> sources_; // since an interface or an address changed last
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
-    Store::Found found_; // until the hosts are restored
     /// Names of stored records that are not in the table, and why.
     std::map<std::string, std::string, std::less<>> not_restored_;
     std::optional<DurableState::Change> change_; // made, not committed yet
+    struct Import {
+        control::Imported count;
+        /// How hosts were, in the order in which they were changed; null: they were not there.
+        std::vector<std::pair<HostId, std::unique_ptr<StoredHost>>> before;
+        std::unordered_set<HostId> hosts; // the same; of nobody else to change meanwhile
+        std::vector<HostConfig> deferred; // want what other hosts have, which may give it up
+        bool ends = false; // to the disk, or by being undone
+    };
+    std::optional<Import> import_;
+    boost::asio::steady_timer import_timer_;
     bool leaves_; // at the start: a daemon before left programs that answer, and they stay if this one cannot follow
     std::optional<Instant> left_at_; // the last heartbeat of the daemon whose work goes on; until that is swept
     std::unique_ptr<DurableState> state_; // its last batch is read from everything else

@@ -15,6 +15,9 @@ namespace {
 /// What nobody waits for is tried again after so long.
 constexpr auto retry_interval = std::chrono::seconds(2);
 
+/// So many parts of a bulk wait for the disk before whoever makes them has to.
+constexpr std::size_t max_parts = 8;
+
 } // namespace
 
 DurableState::DurableState(boost::asio::io_context& loop, std::unique_ptr<Store> store, Hooks hooks)
@@ -22,6 +25,7 @@ DurableState::DurableState(boost::asio::io_context& loop, std::unique_ptr<Store>
 
 DurableState::~DurableState() {
     writer_.join();
+    store_->abandon(); // a bulk that nobody can end any more
     if (writing_) // its outcome is not known here; once more does no harm
         changed_.merge(in_work_);
     if (changed_.empty())
@@ -68,13 +72,52 @@ StoreBatch DurableState::take_batch() {
 }
 
 void DurableState::flush() {
-    if (writing_ || changed_.empty())
+    if (writing_ || bulk_ || changed_.empty())
         return;
     writing_ = true;
     waiting_in_work_ = std::exchange(waiting_, {});
     boost::asio::post(writer_, [this, batch = take_batch()] {
         auto result = store_->commit(batch);
         boost::asio::post(loop_, [this, result = std::move(result)] { on_written(result); });
+    });
+}
+
+void DurableState::begin_bulk() {
+    bulk_ = std::make_shared<Bulk>();
+    boost::asio::post(writer_, [this, bulk = bulk_] { bulk->result = store_->begin(); });
+}
+
+void DurableState::add_bulk(StoreBatch part) {
+    ++bulk_->parts;
+    boost::asio::post(writer_, [this, bulk = bulk_, part = std::move(part)] {
+        if (bulk->result)
+            bulk->result = store_->add(part);
+        boost::asio::post(loop_, [bulk] {
+            if (--bulk->parts < max_parts && bulk->ready)
+                std::exchange(bulk->ready, nullptr)();
+        });
+    });
+}
+
+void DurableState::when_bulk_ready(std::function<void()> ready) {
+    if (bulk_->parts < max_parts)
+        ready();
+    else
+        bulk_->ready = std::move(ready);
+}
+
+void DurableState::end_bulk(bool keep, std::function<void(const Result<>&)> done) {
+    boost::asio::post(writer_, [this, bulk = bulk_, keep, done = std::move(done)] {
+        if (!keep)
+            store_->abandon();
+        else if (bulk->result)
+            bulk->result = store_->finish();
+        boost::asio::post(loop_, [this, bulk, done] {
+            bulk_.reset();
+            done(bulk->result);
+            if (!changed_.empty())
+                flush_soon();
+        });
     });
 }
 

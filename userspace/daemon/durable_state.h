@@ -51,7 +51,18 @@ public:
     /// later change that has not been acknowledged are undone, the last one first.
     void commit(Change change);
 
+    /// Rows that go to disk together, however many there are; what else changes is written after them.
+    void begin_bulk();
+    void add_bulk(StoreBatch part);
+    /// `ready` is called, now or later, when parts do not pile up in front of the disk.
+    void when_bulk_ready(std::function<void()> ready);
+    /// `keep`: `done` hears whether they are on disk.  Else nothing of them is, nor after an error.
+    void end_bulk(bool keep, std::function<void(const Result<>&)> done);
+
     [[nodiscard]] const std::string& path() const { return store_->path(); }
+    /// What was there at the start, before anything is written: see Store.
+    [[nodiscard]] const std::vector<std::string>& problems() const { return store_->problems(); }
+    Result<> each_found(const std::function<void(StoredHost)>& take) { return store_->each_found(take); }
 
 private:
     void flush_soon();
@@ -67,6 +78,12 @@ private:
     std::vector<Change> waiting_;
     std::set<std::string> in_work_; // the batch that is being written
     std::vector<Change> waiting_in_work_;
+    struct Bulk {
+        Result<> result; // the writer's; the first error
+        std::size_t parts = 0; // the loop's: on their way to the writer
+        std::function<void()> ready;
+    };
+    std::shared_ptr<Bulk> bulk_; // under way
     bool posted_ = false;
     bool writing_ = false;
     boost::asio::thread_pool writer_{1}; // ends first

@@ -98,7 +98,8 @@ std::string after_owner(const pz_event& event, const Host& host, const NicAnswer
     if (host.state == HostState::awake)
         return fmt::format("delivers what is held for {}, if anything", name);
     const auto address = event_address(event);
-    const bool asked = host.state == HostState::waking || host.state == HostState::unreachable || host.activity->resumes;
+    const bool asked =
+        host.state == HostState::waking || host.state == HostState::unreachable || host.activity->resumes;
     if (reply && (!asked || !address || !is_served(host, *address)))
         return fmt::format("nothing: {} is {}, and its reply proves nothing", name, to_string(host.state));
     return fmt::format("{} is awake; it gets what is held for it, each packet when its address is proven", name);
@@ -144,8 +145,7 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
     case PZ_EVENT_NON_WAKE:
         if (event.reason == PZ_REASON_UNANSWERED && host->state == HostState::unreachable)
             return fmt::format("sends {} a Magic Packet and a probe, unless it did lately", host->name);
-        return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->name,
-                           host->name);
+        return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->name, host->name);
     case PZ_EVENT_SECOND_PROXY:
         return fmt::format("reports that another gateway stands in for {} too", host->name);
     default: // PZ_EVENT_NIC_ANSWERS

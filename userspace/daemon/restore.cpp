@@ -43,33 +43,35 @@ Result<HostConfig> decode_config(const Bytes& bytes) {
 
 std::optional<StoredHost> Daemon::row_of(const std::string& name) const {
     const Host* host = table_.find(name);
-    if (host == nullptr)
-        return std::nullopt;
+    return host == nullptr ? std::nullopt : std::optional(row_of(*host));
+}
+
+StoredHost Daemon::row_of(const Host& host) const {
     const Clocks clocks;
-    StoredHost row{.name = name,
-                   .file = file_hosts_.origin_of(name),
-                   .id = host->id,
-                   .generation = host->generation,
-                   .state = host->state,
-                   .since = clocks.to_wall(host->since),
-                   .since_reason = host->since_reason.get(),
-                   .wakes = host->wakes,
-                   .wake_wanted = host->wake_wanted,
-                   .woken_to_renew = host->woken_to_renew,
-                   .configured = clocks.to_wall(host->configured),
+    StoredHost row{.name = host.name,
+                   .file = file_hosts_.origin_of(host.name),
+                   .id = host.id,
+                   .generation = host.generation,
+                   .state = host.state,
+                   .since = clocks.to_wall(host.since),
+                   .since_reason = host.since_reason.get(),
+                   .wakes = host.wakes,
+                   .wake_wanted = host.wake_wanted,
+                   .woken_to_renew = host.woken_to_renew,
+                   .configured = clocks.to_wall(host.configured),
                    .addresses = {},
                    .config = {}};
-    for (std::size_t i = 0; i < host->addresses.size(); i++) {
-        const IpAddress& ip = host->addresses[i].ip;
-        const auto& ends = host->extra->valid_until;
+    for (std::size_t i = 0; i < host.addresses.size(); i++) {
+        const IpAddress& ip = host.addresses[i].ip;
+        const auto& ends = host.extra->valid_until;
         const auto until = ends.empty() ? std::nullopt : ends[i];
         row.addresses.push_back({.ip = ip,
                                  .valid_until = until ? std::optional(clocks.to_wall(*until)) : std::nullopt,
-                                 .let_go = std::ranges::find(host->extra->let_go, ip) != host->extra->let_go.end()});
+                                 .let_go = std::ranges::find(host.extra->let_go, ip) != host.extra->let_go.end()});
     }
-    for (const LearnedAddress& learned : host->extra->learned)
+    for (const LearnedAddress& learned : host.extra->learned)
         row.addresses.push_back({.ip = learned.ip, .learned = true});
-    if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host->config()))
+    if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host.config()))
         row.config.assign(message->bytes().begin(), message->bytes().end());
     return row;
 }
@@ -124,29 +126,30 @@ void Daemon::restore_hosts() {
     left_at_ = fastpath_->last_heartbeat();
     if (left_at_)
         table_.skip_generations(fastpath_->last_generation());
-    auto found = std::exchange(found_, {});
-    for (const auto& problem : found.problems)
+    for (const auto& problem : state_->problems())
         record_failure(problem);
+    std::size_t found = 0;
     std::size_t restored = 0;
-    for (const auto& stored : found.hosts) {
-        table_.skip_generations(stored.generation);
-        auto done = restore_host(stored, true);
-        if (restored % PresenceTable::hosts_at_a_time == 0)
+    const auto read = state_->each_found([&](const StoredHost& stored) {
+        if (found++ % PresenceTable::hosts_at_a_time == 0)
             service_manager::alive(); // many hosts take longer than the service manager waits
-        if (done) {
-            ++restored;
-            if (!found.problems.empty()) // the file that they are in may be the damaged one
-                state_->changed(stored.name);
-            continue;
+        table_.skip_generations(stored.generation);
+        if (auto done = restore_host(stored, true); !done) {
+            not_restored_.emplace(stored.name, done.error().message);
+            record_failure(fmt::format("state {}: host '{}' stays there and is not served: {}", state_->path(),
+                                       stored.name, done.error().message));
+            return;
         }
-        not_restored_.emplace(stored.name, done.error().message);
-        record_failure(fmt::format("state {}: host '{}' stays there and is not served: {}", state_->path(), stored.name,
-                                   done.error().message));
-    }
+        ++restored;
+        if (!state_->problems().empty()) // the file that they are in may be the damaged one
+            state_->changed(stored.name);
+    });
+    if (!read)
+        record_failure(read.error().message);
     control::Event event;
     event.text = fmt::format("hosts from {}: {}; in proxy care: {}; {}", state_->path(), restored, table_.in_care(),
                              left_at_ ? "the kernel went on without a daemon" : "nobody watched meanwhile");
-    if (!found.hosts.empty())
+    if (found > 0)
         journal_.record(control::EventKind::restored, std::move(event));
 }
 

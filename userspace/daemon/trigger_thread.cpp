@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/trigger_thread.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -26,21 +27,61 @@ unsigned minute_for(const WakePolicy& policy) {
 
 } // namespace
 
-void WakePlans::set(HostId host, std::shared_ptr<const WakePlan> plan) {
+std::vector<Departure> magic_frames(const MagicRoute& route, std::span<const MacAddress> macs,
+                                    const MagicOptions& options) {
+    std::vector<Departure> frames;
+    if (!route.socket)
+        return frames;
+    for (const MacAddress& mac : macs) {
+        frames.push_back({route.socket, build_magic_ethernet(route.sender, mac, options.secureon, route.tags)});
+        if (route.source)
+            frames.push_back({route.socket, build_magic_udp(route.sender, *route.source, mac, options.udp_port,
+                                                            options.secureon, route.tags)});
+    }
+    return frames;
+}
+
+void WakePlans::set(const Host& host, bool sends) {
     const std::lock_guard lock(mutex_);
-    plans_[host].swap(plan); // the old one goes with `plan`, when nobody waits for the lock any more
+    if (entries_.size() <= host.id)
+        entries_.resize(host.id + 1);
+    entries_[host.id] = {.generation = host.generation,
+                         .segment = host.segment,
+                         .options = host.options,
+                         .mac = host.macs.front(),
+                         .sends = sends,
+                         .is_asleep = host.state == HostState::asleep};
+    macs_.erase(host.id);
+    if (host.macs.size() > 1)
+        macs_[host.id].assign(host.macs.begin(), host.macs.end());
+}
+
+void WakePlans::set_route(SegmentId segment, MagicRoute route) {
+    const std::lock_guard lock(mutex_);
+    routes_[segment] = std::move(route);
 }
 
 void WakePlans::erase(HostId host) {
-    decltype(plans_)::node_type old; // goes when nobody waits for the lock any more
     const std::lock_guard lock(mutex_);
-    old = plans_.extract(host);
+    if (host < entries_.size())
+        entries_[host] = {};
+    macs_.erase(host);
 }
 
-std::shared_ptr<const WakePlan> WakePlans::get(HostId host) const {
+std::optional<WakePlan> WakePlans::get(HostId host) const {
     const std::lock_guard lock(mutex_);
-    const auto found = plans_.find(host);
-    return found == plans_.end() ? nullptr : found->second;
+    if (host >= entries_.size() || entries_[host].generation == 0)
+        return std::nullopt;
+    const Entry& entry = entries_[host];
+    const HostOptions& options = entry.options;
+    WakePlan plan{.generation = entry.generation, .magic = {}, .policy = options.policy, .is_asleep = entry.is_asleep};
+    const auto route = routes_.find(entry.segment);
+    if (!entry.sends || route == routes_.end())
+        return plan;
+    const auto all = macs_.find(host);
+    plan.magic = magic_frames(route->second, all == macs_.end() ? std::span(&entry.mac, 1) : std::span(all->second),
+                              options.magic);
+    return plan;
 }
 
 std::optional<IpAddress> event_address(const pz_event& event) {
@@ -111,6 +152,8 @@ void TriggerThread::run(fastpath::EventRing& ring) {
     priority.sched_priority = 1;
     if (const int error = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority); error != 0)
         spdlog::debug("trigger thread runs at normal priority: error {}", error);
+    // else the thread's heap grows by a page at a time, each a system call and a fault between a trigger and its Magic Packet
+    (void)::mallopt(M_TOP_PAD, 1 << 20);
     std::array<pollfd, 2> waits{
         {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
     constexpr int longest_round_ms = 1000; // for is_alive()
@@ -150,8 +193,7 @@ bool TriggerThread::on_trigger(const pz_event& event, ByteView frame, TriggerNot
         return true;
     }
     if (wakes) {
-        // until the Magic Packet has left nothing here takes memory: the thread's heap grows by a page at a time, each
-        // a system call and a fault
+        // what takes memory and can wait does so until the Magic Packet has left
         notice.matters = true;
         notice.magic_sent = !plan->magic.empty();
         for (const auto& departure : plan->magic)

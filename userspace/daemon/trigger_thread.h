@@ -4,9 +4,11 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "base/priority_mutex.h"
 #include "fastpath/events.h"
 #include "hosts/hold_queue.h"
+#include "hosts/table.h"
 #include "hosts/wake_policy.h"
 #include "net/packet_socket.h"
 
@@ -25,7 +28,19 @@ struct Departure {
     Bytes frame;
 };
 
-/// Everything that the trigger thread needs to know of a sleeper.  Immutable: replaced, never changed.
+/// What Magic Packets of a segment have in common.
+struct MagicRoute {
+    std::shared_ptr<const PacketSocket> socket; // none: nothing leaves
+    MacAddress sender;
+    std::optional<IpAddress> source; // IPv4; none: no UDP
+    TagStack tags;
+};
+
+/// Those that wake a host with these MACs: which of its NICs hears now, nobody knows.
+std::vector<Departure> magic_frames(const MagicRoute& route, std::span<const MacAddress> macs,
+                                    const MagicOptions& options);
+
+/// Everything that the trigger thread needs to know of a sleeper.
 struct WakePlan {
     std::uint32_t generation = 0;
     std::vector<Departure> magic;
@@ -33,16 +48,29 @@ struct WakePlan {
     bool is_asleep = false; // else a packet is no reason for a wake any more
 };
 
-/// Plans by host.  Written by the loop, read by the trigger thread.
+/// Plans by host, made when they are asked for.  Written by the loop, read by the trigger thread.
 class WakePlans {
 public:
-    void set(HostId host, std::shared_ptr<const WakePlan> plan);
+    /// `sends`: the trigger thread sends Magic Packets, by the route of the host's segment.
+    void set(const Host& host, bool sends);
+    void set_route(SegmentId segment, MagicRoute route);
     void erase(HostId host);
-    [[nodiscard]] std::shared_ptr<const WakePlan> get(HostId host) const;
+    [[nodiscard]] std::optional<WakePlan> get(HostId host) const;
 
 private:
+    /// There may be millions.
+    struct Entry {
+        std::uint32_t generation = 0; // 0: no plan
+        SegmentId segment = PZ_NO_SEGMENT;
+        boost::flyweight<HostOptions, boost::flyweights::set_factory<>> options;
+        MacAddress mac; // the first one
+        bool sends = false;
+        bool is_asleep = false;
+    };
     mutable PriorityMutex mutex_;
-    std::unordered_map<HostId, std::shared_ptr<const WakePlan>> plans_;
+    std::vector<Entry> entries_; // by id
+    std::unordered_map<HostId, std::vector<MacAddress>> macs_; // all, of hosts with several
+    std::map<SegmentId, MagicRoute> routes_;
 };
 
 /// What each host has spent of what its policy allows, and how many triggers that has refused.  For both threads.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds hosts by their names, MACs or addresses: a hash table (open addressing, linear probing) of host ids alone, since
-// the keys are in the hosts.  A million of keys takes 8 MB.
+// Finds hosts by their names, MACs or addresses: a hash table (open addressing, linear probing) of host ids alone,
+// since the keys are in the hosts.  A million keys take 8 MB.
 #pragma once
 
 #include <algorithm>
@@ -44,10 +44,10 @@ public:
                 return;
             }
     }
-    [[nodiscard]] bool has_room(std::size_t more) const { return (used_ + more) * 4 <= slots_.size() * 3; }
+    [[nodiscard]] bool has_room(std::size_t more) const { return (used_ + more) * 2 <= slots_.size(); }
     /// Empty, with room for so many keys.
     void clear(std::size_t keys) {
-        slots_.assign(std::bit_ceil(std::max(keys + keys / 2, smallest)), never_used);
+        slots_.assign(std::bit_ceil(std::max(2 * keys + keys / 8, smallest)), never_used);
         size_ = used_ = 0;
     }
     [[nodiscard]] std::size_t size() const { return size_; }

@@ -15,8 +15,8 @@
 #include <functional>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string_view>
+#include <utility>
 
 #include <spdlog/fmt/fmt.h>
 #include <sqlite3.h>
@@ -89,27 +89,33 @@ std::string reason(sqlite3* database) {
 
 std::string text_of(const std::vector<StoredHost::Address>& addresses) {
     std::string text;
-    for (const auto& address : addresses)
-        text += fmt::format("{}{} {}{}{}", text.empty() ? "" : "\n", address.ip.to_string(),
-                            address.valid_until ? fmt::format("until {}", *address.valid_until) : "for ever",
-                            address.let_go ? " let go" : "", address.learned ? " learned" : "");
+    for (const auto& address : addresses) {
+        text += text.empty() ? "" : "\n";
+        text += address.ip.to_string();
+        text += address.valid_until ? fmt::format(" until {}", *address.valid_until) : " for ever";
+        text += address.let_go ? " let go" : "";
+        text += address.learned ? " learned" : "";
+    }
     return text;
 }
 
 std::optional<std::vector<StoredHost::Address>> read_addresses(const std::string& text) {
     std::vector<StoredHost::Address> addresses;
-    std::istringstream lines(text);
-    for (std::string line; std::getline(lines, line);) {
-        std::istringstream words(line);
-        std::string ip;
-        std::string mode;
-        std::string until;
-        words >> ip >> mode >> until;
-        const auto parsed = IpAddress::parse(ip);
+    const auto first_of = [](std::string_view& rest, char end) {
+        const std::string_view first = rest.substr(0, rest.find(end));
+        rest.remove_prefix(std::min(first.size() + 1, rest.size()));
+        return first;
+    };
+    for (std::string_view lines = text; !lines.empty();) {
+        std::string_view line = first_of(lines, '\n');
+        const auto parsed = IpAddress::parse(first_of(line, ' '));
+        const std::string_view mode = first_of(line, ' ');
+        const std::string_view until = first_of(line, ' ');
         if (!parsed)
             return std::nullopt;
         StoredHost::Address address{.ip = *parsed};
-        for (std::string word; words >> word;) {
+        while (!line.empty()) {
+            const std::string_view word = first_of(line, ' ');
             address.let_go = address.let_go || word == "let";
             address.learned = address.learned || word == "learned";
         }
@@ -281,7 +287,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
     if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
         error = std::error_code(errno, std::generic_category());
     std::unique_ptr<Store> store(new Store(folder + "/state.db"));
-    auto opened = store->open_for_writing(&store->found_);
+    auto opened = store->open_for_writing(true);
+    store->is_intact_ = opened.has_value();
     if (!opened && opened.error().kind == Trouble::Kind::damaged) {
         std::string said = opened.error().error.message;
         const std::string aside = store->move_aside();
@@ -290,7 +297,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
         store->found_.problems.insert(
             store->found_.problems.begin(),
             fmt::format("{}; {} hosts in it are intact, other hosts may be missing", said, store->found_.hosts.size()));
-        opened = aside.empty() ? std::move(opened) : store->open_for_writing(nullptr);
+        opened = aside.empty() ? std::move(opened) : store->open_for_writing(false);
     } else if (!opened && opened.error().kind == Trouble::Kind::unwritable) {
         store->recover(store->path_, true);
     }
@@ -308,7 +315,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
     return store;
 }
 
-std::expected<Store::Database, Store::Trouble> Store::open_for_writing(Found* found) const {
+std::expected<Store::Database, Store::Trouble> Store::open_for_writing(bool check_rows) const {
     using Kind = Trouble::Kind;
     const auto trouble = [&](Kind kind, const std::string& text) {
         return std::unexpected(Trouble{
@@ -365,22 +372,41 @@ std::expected<Store::Database, Store::Trouble> Store::open_for_writing(Found* fo
         return trouble(Kind::refused, fmt::format("a newer proxzzyd wrote it (version {}, known up to {}); run that "
                                                   "one, or give this proxzzyd another --state",
                                                   version & 0xffff, schema_version));
-    if (found == nullptr)
+    if (!check_rows)
         return database;
-    Found read;
     std::string bad;
-    const int last = read_rows(raw, false, [&](const std::string& name, std::optional<StoredHost> host) {
-        if (host)
-            read.hosts.push_back(std::move(*host));
-        else if (bad.empty())
+    const int last = read_rows(raw, false, [&](const std::string& name, const std::optional<StoredHost>& host) {
+        if (!host && bad.empty())
             bad = fmt::format("is damaged: the record of host '{}' is not as it was written", name);
     });
     if (last != SQLITE_DONE)
         return failed();
     if (!bad.empty())
         return trouble(Kind::damaged, bad);
-    *found = std::move(read);
     return database;
+}
+
+Result<> Store::each_found(const std::function<void(StoredHost)>& take) {
+    if (!is_intact_) {
+        for (StoredHost& host : std::exchange(found_.hosts, {}))
+            take(std::move(host));
+        return {};
+    }
+    const int last =
+        read_rows(database_.get(), false, [&](const std::string& /*name*/, std::optional<StoredHost> host) {
+            if (host) // it was when it was checked
+                take(std::move(*host));
+        });
+    return last == SQLITE_DONE
+               ? Result<>()
+               : fail(Errc::system, fmt::format("state {}: cannot be read: {}", path_, reason(database_.get())));
+}
+
+Store::Found Store::take_found() {
+    Found all{.hosts = {}, .problems = found_.problems};
+    if (auto read = each_found([&](StoredHost host) { all.hosts.push_back(std::move(host)); }); !read)
+        all.problems.push_back(read.error().message);
+    return all;
 }
 
 /// Gives the file another name, and its write-ahead log too.  Empty: not possible.
@@ -458,39 +484,57 @@ void Store::recover(const std::string& path, bool whole) {
 }
 
 Result<> Store::commit(const StoreBatch& batch) {
+    PZ_TRY(begin());
+    PZ_TRY(add(batch));
+    return finish();
+}
+
+Result<> Store::begin() {
     if (!database_) {
-        auto opened = open_for_writing(nullptr);
+        auto opened = open_for_writing(false);
         if (!opened)
             return std::unexpected(std::move(opened.error().error));
         database_ = std::move(*opened);
     }
+    if (run(database_.get(), "BEGIN IMMEDIATE") != SQLITE_OK)
+        return failed();
+    return {};
+}
+
+Result<> Store::add(const StoreBatch& part) {
     sqlite3* const database = database_.get();
-    const auto written = [&] {
-        if (run(database, "BEGIN IMMEDIATE") != SQLITE_OK)
-            return false;
-        const Statement insert = prepare(
-            database, fmt::format("INSERT OR REPLACE INTO hosts({}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", columns));
-        const Statement erase = prepare(database, "DELETE FROM hosts WHERE name = ?");
-        if (!insert || !erase)
-            return false;
-        for (const auto& host : batch.hosts) {
-            if (!bind(insert.get(), host) || sqlite3_step(insert.get()) != SQLITE_DONE)
-                return false;
-            sqlite3_reset(insert.get());
-        }
-        for (const auto& name : batch.removed) {
-            sqlite3_bind_text(erase.get(), 1, name.data(), static_cast<int>(name.size()), SQLITE_TRANSIENT);
-            if (sqlite3_step(erase.get()) != SQLITE_DONE)
-                return false;
-            sqlite3_reset(erase.get());
-        }
-        return run(database, "COMMIT") == SQLITE_OK;
-    };
-    if (written())
-        return {};
-    auto error = fail(Errc::system, fmt::format("state {}: cannot be written: {}", path_, reason(database)), "state");
-    if (sqlite3_get_autocommit(database) == 0)
-        run(database, "ROLLBACK");
+    const Statement insert =
+        prepare(database, fmt::format("INSERT OR REPLACE INTO hosts({}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", columns));
+    const Statement erase = prepare(database, "DELETE FROM hosts WHERE name = ?");
+    if (!insert || !erase)
+        return failed();
+    for (const auto& host : part.hosts) {
+        if (!bind(insert.get(), host) || sqlite3_step(insert.get()) != SQLITE_DONE)
+            return failed();
+        sqlite3_reset(insert.get());
+    }
+    for (const auto& name : part.removed) {
+        sqlite3_bind_text(erase.get(), 1, name.data(), static_cast<int>(name.size()), SQLITE_TRANSIENT);
+        if (sqlite3_step(erase.get()) != SQLITE_DONE)
+            return failed();
+        sqlite3_reset(erase.get());
+    }
+    return {};
+}
+
+Result<> Store::finish() {
+    return run(database_.get(), "COMMIT") == SQLITE_OK ? Result<>{} : failed();
+}
+
+void Store::abandon() {
+    if (database_ && sqlite3_get_autocommit(database_.get()) == 0)
+        run(database_.get(), "ROLLBACK");
+}
+
+std::unexpected<Error> Store::failed() {
+    auto error =
+        fail(Errc::system, fmt::format("state {}: cannot be written: {}", path_, reason(database_.get())), "state");
+    abandon();
     return error;
 }
 

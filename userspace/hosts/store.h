@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,10 +64,19 @@ public:
     Store(const Store&) = delete;
     Store& operator=(const Store&) = delete;
 
-    /// What open() found; to be taken once.
-    Found take_found() { return std::move(found_); }
+    /// What open() found; to be taken once, before anything is committed.
+    Found take_found();
+    /// The same, a host at a time: there may be millions.  Errors: the file cannot be read any more.
+    Result<> each_found(const std::function<void(StoredHost)>& take);
+    [[nodiscard]] const std::vector<std::string>& problems() const { return found_.problems; }
     /// On disk when it returns without an error; nothing of the batch is after an error.  Any thread, one at a time.
     Result<> commit(const StoreBatch& batch);
+    /// A commit() in parts: what add() was given is on disk when finish() returns without an error.  Nothing of it is
+    /// after an error, or after abandon().
+    Result<> begin();
+    Result<> add(const StoreBatch& part);
+    Result<> finish();
+    void abandon();
     [[nodiscard]] const std::string& path() const { return path_; }
 
 private:
@@ -81,13 +91,16 @@ private:
     };
 
     explicit Store(std::string path) : path_(std::move(path)) {}
-    std::expected<Database, Trouble> open_for_writing(Found* found) const;
+    std::expected<Database, Trouble> open_for_writing(bool check_rows) const;
     std::string move_aside() const;
     void recover(const std::string& path, bool whole);
 
+    std::unexpected<Error> failed();
+
     std::string path_;
     Database database_; // null: cannot be written
-    Found found_;
+    bool is_intact_ = false; // all hosts are where they were
+    Found found_; // else: what could be recovered
 };
 
 } // namespace pz

@@ -144,7 +144,8 @@ std::optional<std::pair<Instant, IpAddress>> renewal(const Host& host, const Tim
     for (std::size_t i = 0; i < host.extra->valid_until.size(); i++) {
         const OwnAddress& address = host.addresses[i];
         const auto& until = host.extra->valid_until[i];
-        if (!until || address.temporary || contains(host.extra->expired, address.ip) || contains(host.extra->let_go, address.ip))
+        if (!until || address.temporary || contains(host.extra->expired, address.ip) ||
+            contains(host.extra->let_go, address.ip))
             continue;
         // not before its NIC was asked whether it answers by itself
         const Instant at = std::max(renew_at(host, *until, timers), host.since + timers.base_line);
@@ -328,10 +329,10 @@ void give_back(Host& host, const Timers& timers, StateEvent event, std::string r
 
 /// Gives back what the state does not need.
 void settle(Host& host) {
-    const bool is_under_way = host.state == HostState::asleep
-                                  ? host.activity->resumes || host.activity->announcements_left > 0
-                                  : host.state != HostState::awake || is_checked(host) || is_returning(host) ||
-                                        host.activity->next_check;
+    const bool is_under_way =
+        host.state == HostState::asleep
+            ? host.activity->resumes || host.activity->announcements_left > 0
+            : host.state != HostState::awake || is_checked(host) || is_returning(host) || host.activity->next_check;
     if (!is_under_way)
         host.activity.clear();
     if (*host.extra == HostExtra{})
@@ -642,9 +643,8 @@ const Host* PresenceTable::get(HostId id) const {
 }
 
 const Host* PresenceTable::find(SegmentId segment, const IpAddress& ip) const {
-    const auto found = index_of(ip).find(hash_of(segment, ip), [&](HostId id) {
-        return hosts_[id]->segment == segment && is_held(*hosts_[id], ip);
-    });
+    const auto found = index_of(ip).find(
+        hash_of(segment, ip), [&](HostId id) { return hosts_[id]->segment == segment && is_held(*hosts_[id], ip); });
     return found ? hosts_[*found].get() : nullptr;
 }
 
@@ -809,7 +809,8 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
     // A proof that overtook its release, or whose release was lost, says as much.  A reply may come from the NIC alone,
     // but the caller withholds those of NICs that answer for a sleeper; once it is to wake, and when its link is back,
     // what is left is the host itself.  Only for a served address: the NIC was not asked about any other.
-    const bool asked = host->state == HostState::waking || host->state == HostState::unreachable || host->activity->resumes;
+    const bool asked =
+        host->state == HostState::waking || host->state == HostState::unreachable || host->activity->resumes;
     const bool answers = asked && address && is_served(*host, *address);
     const bool alive = kind == PZ_EVENT_RELEASE || sign != PZ_SIGN_REPLY || answers;
 
@@ -830,7 +831,8 @@ Effects PresenceTable::on_owner(HostId id, std::uint32_t generation, pz_event_ki
         break;
     case HostState::waking:
         if (alive)
-            host->extra.edit().last_wake_latency = std::max(Duration::zero(), Duration(now - host->activity->triggered));
+            host->extra.edit().last_wake_latency =
+                std::max(Duration::zero(), Duration(now - host->activity->triggered));
         [[fallthrough]];
     case HostState::asleep:
     case HostState::unreachable:
@@ -865,9 +867,8 @@ Effects PresenceTable::on_use(HostId id, SegmentId segment, const MacAddress& ma
     if (const Host* const other = find(segment, address); other != nullptr) {
         if (!is_learned(*other, address) ||
             other->state != HostState::awake) { // of a sleeper the kernel tells a conflict
-            add_notice(
-                effects, host, Effect::Notice::not_learned,
-                fmt::format("{} uses {}, which {} has", mac.to_string(), address.to_string(), other->name));
+            add_notice(effects, host, Effect::Notice::not_learned,
+                       fmt::format("{} uses {}, which {} has", mac.to_string(), address.to_string(), other->name));
             return effects;
         }
         forget_learned(at(other->id), address, fmt::format("{} uses it", host.name), effects);
@@ -921,15 +922,15 @@ Effects PresenceTable::make_way(const HostConfig& config, SegmentId segment) {
     for (const HostAddress& address : config.addresses)
         if (const Host* const other = find(segment, address.ip);
             other != nullptr && other->name != config.name && is_learned(*other, address.ip))
-            forget_learned(at(other->id), address.ip, fmt::format("it is configured for {}", config.name),
-                           effects);
+            forget_learned(at(other->id), address.ip, fmt::format("it is configured for {}", config.name), effects);
     return effects;
 }
 
 Effects PresenceTable::on_sought(HostId id, std::uint32_t generation, Instant now) {
     Effects effects;
     Host* const host = current(id, generation);
-    if (host == nullptr || host->state != HostState::unreachable || !has_link(*host) || now < host->activity->next_magic)
+    if (host == nullptr || host->state != HostState::unreachable || !has_link(*host) ||
+        now < host->activity->next_magic)
         return effects;
     add(effects, Kind::send_magic, *host);
     probe_served(*host, effects);
@@ -1009,7 +1010,7 @@ Defence PresenceTable::defence(const Host& host, const IpAddress& address, Insta
         return Defence::let_go; // nobody is there to settle it
     const auto last = host.extra->claims.find(address);
     return last != host.extra->claims.end() && now - last->second < options_.timers.defend_interval ? Defence::let_go
-                                                                                             : Defence::defend;
+                                                                                                    : Defence::defend;
 }
 
 Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const IpAddress& address, Instant now) {
@@ -1201,7 +1202,8 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         } else if (wake_if_due(host, timers, now, effects)) {
             break;
         } else if (host.activity->announcements_left > 0 && now >= host.activity->next_announce) {
-            announce(host, timers, host.activity->announcements_left - 1, host.activity->announce_interval, now, effects);
+            announce(host, timers, host.activity->announcements_left - 1, host.activity->announce_interval, now,
+                     effects);
         } else if (now >= host.next_refresh) {
             add(effects, Kind::refresh, host);
             host.next_refresh = now + timers.switch_refresh;
@@ -1452,10 +1454,9 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
                                     address.ip.to_string(), other->name),
                         "ip");
     if (replaced == nullptr && size() >= options_.max_hosts)
-        return fail(
-            Errc::limit,
-            fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, size()),
-            "name");
+        return fail(Errc::limit,
+                    fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, size()),
+                    "name");
     const std::size_t macs = by_mac_.size() - (replaced != nullptr ? replaced->macs.size() : 0);
     if (macs + config.macs.size() > options_.max_macs)
         return fail(

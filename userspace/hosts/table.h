@@ -6,10 +6,10 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
-#include <memory>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -188,8 +188,8 @@ struct HostActivity {
     bool asks_again = false; // ... and the next one is asked for in the same turn
 };
 
-/// One host.  Read by everybody, changed by PresenceTable only.  There may be millions: what few hosts have is apart, and
-/// what many have alike is there once.
+/// One host.  Read by everybody, changed by PresenceTable only.  There may be millions: what few hosts have is apart,
+/// and what many have alike is there once.
 struct Host {
     HostId id = 0;
     std::uint32_t generation = 0; // new for each time the host enters proxy care

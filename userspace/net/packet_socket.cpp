@@ -64,24 +64,12 @@ Result<> PacketSocket::send(ByteView frame) const {
     return {};
 }
 
-Result<> PacketSocket::join(const MacAddress& mac) {
-    const bool is_one_of_few = joined_.size() < max_joined;
-    if (is_one_of_few || not_joined_ == 0)
-        PZ_TRY(change_membership(fd_.get(), ifindex_, is_one_of_few ? std::optional(mac) : std::nullopt,
-                                 PACKET_ADD_MEMBERSHIP, "receiving for"));
-    if (is_one_of_few)
-        joined_.insert(mac);
-    else
-        ++not_joined_;
-    return {};
+Result<> PacketSocket::join(const MacAddress& mac) const {
+    return change_membership(fd_.get(), ifindex_, mac, PACKET_ADD_MEMBERSHIP, "receiving for");
 }
 
-Result<> PacketSocket::leave(const MacAddress& mac) {
-    const bool is_one_of_many = joined_.erase(mac) == 0 && not_joined_ > 0;
-    if (is_one_of_many && --not_joined_ > 0)
-        return {};
-    return change_membership(fd_.get(), ifindex_, is_one_of_many ? std::nullopt : std::optional(mac),
-                             PACKET_DROP_MEMBERSHIP, "no longer receiving for");
+Result<> PacketSocket::leave(const MacAddress& mac) const {
+    return change_membership(fd_.get(), ifindex_, mac, PACKET_DROP_MEMBERSHIP, "no longer receiving for");
 }
 
 Result<Fd> PacketSocket::inheritable() const {

@@ -2,7 +2,6 @@
 // One AF_PACKET socket per interface: everything that the daemon originates leaves here, past the qdisc.
 #pragma once
 
-#include <set>
 #include <string>
 
 #include "base/fd.h"
@@ -19,10 +18,10 @@ public:
     Result<> send(ByteView frame) const;
 
     /// The interface accepts frames to `mac` (unicast or group) until this socket closes or leave() is called; counted
-    /// by the kernel per socket.  `mac` may be joined once at a time.  With more than `max_joined` the interface is
-    /// promiscuous instead: the kernel walks a list for each, and few cards filter as many.
-    Result<> join(const MacAddress& mac);
-    Result<> leave(const MacAddress& mac);
+    /// by the kernel per socket.  `mac` may be joined once at a time.  For more than `max_joined` join_all() is better:
+    /// the kernel walks a list for each, and few cards filter as many.
+    Result<> join(const MacAddress& mac) const;
+    Result<> leave(const MacAddress& mac) const;
     static constexpr std::size_t max_joined = 1024;
     /// The device accepts every frame until this socket closes or leave_all() is called.
     Result<> join_all(int ifindex);
@@ -37,8 +36,6 @@ private:
     PacketSocket(Fd fd, int ifindex) : fd_(std::move(fd)), ifindex_(ifindex) {}
     Fd fd_;
     int ifindex_ = 0;
-    std::set<MacAddress> joined_;
-    std::size_t not_joined_ = 0; // that promiscuous mode is on for
 };
 
 } // namespace pz
