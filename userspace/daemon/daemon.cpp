@@ -26,6 +26,9 @@ constexpr Duration heartbeat_interval = std::chrono::seconds(1);
 constexpr int max_notices = 1024;
 /// So many permanent neighbour entries are made: each is half a kilobyte of the kernel's.
 constexpr std::size_t max_pinned = 65'536;
+/// So many in a second become entries of the stack's own, of which it keeps 1,024 by default (gc_thresh3): to make room
+/// for more takes it milliseconds for each, and to ask for the address is no harm.
+constexpr int max_handed_over = 256;
 
 Instant now() {
     return std::chrono::steady_clock::now();
@@ -778,6 +781,7 @@ void Daemon::on_heartbeat() {
         record_failure(written.error().message);
     else if (trigger_thread_ && trigger_thread_->is_alive(now()))
         service_manager::alive();
+    handed_over_ = 0;
     sweep_lost_events();
     if (left_at_) { // by now the rings have told what they knew
         sweep(left_at_, PZ_REASON_COUNT);
@@ -1264,7 +1268,9 @@ void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only,
         if (only && address != *only)
             return false;
         std::array<char, IF_NAMESIZE> name{};
-        if (auto unpinned = neighbours_.unpin(device, address, mac);
+        const bool hand_over = mac && handed_over_ < max_handed_over;
+        handed_over_ += hand_over ? 1 : 0;
+        if (auto unpinned = neighbours_.unpin(device, address, hand_over ? mac : std::nullopt);
             !unpinned &&
             ::if_indextoname(static_cast<unsigned>(device), name.data()) != nullptr) // else with the device
             record_failure(unpinned.error().message, name.data());

@@ -237,6 +237,7 @@ private:
     };
     std::map<const Port*, Joins> joins_;
     std::size_t pinned_ = 0; // neighbour entries
+    int handed_over_ = 0; // of these to the stack, since the last heartbeat
     std::uint64_t ring_full_ = 0;
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty
     control::Sparing non_wakes_;
