@@ -325,7 +325,7 @@ Result<> Daemon::host_set(HostConfig config, bool replace) {
 
 Result<> Daemon::set_host(HostConfig config, bool replace) {
     const std::string name = config.name;
-    PZ_TRY(put_host(std::move(config), replace));
+    (void)PZ_TRY(put_host(std::move(config), replace));
     state_->changed(name);
     return {};
 }

@@ -42,6 +42,16 @@ struct Cause {
     std::string_view sign = {}; // of life
 };
 
+/// An import that is under way.
+struct Import {
+    control::Imported count;
+    /// How hosts were, in the order in which they were changed; null: they were not there.
+    std::vector<std::pair<HostId, std::unique_ptr<StoredHost>>> before;
+    std::unordered_set<HostId> hosts; // the same; of nobody else to change meanwhile
+    std::vector<HostConfig> deferred; // want what other hosts have, which may give it up
+    bool ends = false; // to the disk, or by being undone
+};
+
 class Daemon final : public control::Service {
 public:
     /// Those that `options` name.  Refuses what is not there or cannot be served.
@@ -249,14 +259,6 @@ private:
     /// Names of stored records that are not in the table, and why.
     std::map<std::string, std::string, std::less<>> not_restored_;
     std::optional<DurableState::Change> change_; // made, not committed yet
-    struct Import {
-        control::Imported count;
-        /// How hosts were, in the order in which they were changed; null: they were not there.
-        std::vector<std::pair<HostId, std::unique_ptr<StoredHost>>> before;
-        std::unordered_set<HostId> hosts; // the same; of nobody else to change meanwhile
-        std::vector<HostConfig> deferred; // want what other hosts have, which may give it up
-        bool ends = false; // to the disk, or by being undone
-    };
     std::optional<Import> import_;
     boost::asio::steady_timer import_timer_;
     bool leaves_; // at the start: a daemon before left programs that answer, and they stay if this one cannot follow
