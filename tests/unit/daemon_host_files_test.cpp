@@ -125,7 +125,7 @@ TEST_F(HostsFolder, TheTableFollowsTheFiles) {
     EXPECT_EQ(report.changed, Names{"a"});
     EXPECT_EQ(report.removed, Names{"b"});
     EXPECT_EQ(table_.names(), (Names{"a", "c"}));
-    EXPECT_EQ(table_.find("a")->config.echo, EchoMode::wake);
+    EXPECT_EQ(table_.find("a")->config().echo, EchoMode::wake);
 
     report = apply();
     EXPECT_EQ(report.added.size() + report.changed.size() + report.removed.size() + report.errors.size(), 0U);
@@ -155,12 +155,12 @@ TEST_F(HostsFolder, AHostInCareFollowsItsFileWhenItIsAwake) {
     folder_.remove("b.conf");
     EXPECT_EQ(apply().waiting, (Names{"b", "a"}));
     EXPECT_EQ(file_hosts_.retry().changed, Names{});
-    EXPECT_EQ(table_.find("a")->config.echo, EchoMode::answer);
+    EXPECT_EQ(table_.find("a")->config().echo, EchoMode::answer);
     EXPECT_NE(table_.find("b"), nullptr);
 
     wake("a");
     EXPECT_EQ(file_hosts_.retry().changed, Names{"a"});
-    EXPECT_EQ(table_.find("a")->config.echo, EchoMode::wake);
+    EXPECT_EQ(table_.find("a")->config().echo, EchoMode::wake);
     wake("b");
     EXPECT_EQ(file_hosts_.retry().removed, Names{"b"});
     EXPECT_EQ(table_.names(), Names{"a"});
@@ -220,7 +220,7 @@ TEST_F(HostsFolder, AFilelessHostIsFreeAndIsTakenOverByItsFile) {
     EXPECT_EQ(file_hosts_.file_of("a"), nullptr);
     write("a.conf", host_text(1, "echo = wake\n"));
     EXPECT_EQ(apply().added, Names{"a"});
-    EXPECT_EQ(table_.find("a")->config.echo, EchoMode::wake);
+    EXPECT_EQ(table_.find("a")->config().echo, EchoMode::wake);
 
     // its file goes while it sleeps, and somebody sets it by hand before it is awake: then it stays
     sleep("a");
