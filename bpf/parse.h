@@ -79,15 +79,22 @@ struct pz_packet {
 
 #define PZ_CONTINUE (-1)
 
-PZ_INLINE void pz_take_link(struct pz_packet *p, const struct pz_link *link)
+/* What the filter leaves, as one number: the argument of a global function. */
+PZ_INLINE __u64 pz_pack_link(const struct pz_link *link)
 {
-	p->reason = link->reason;
-	p->l3_offset = link->l3_offset;
-	p->outer_vid = link->outer_vid;
-	p->inner_vid = link->inner_vid;
-	p->l3 = link->l3;
-	p->group = link->group;
-	p->magic_port = link->magic_port;
+	return link->l3_offset | (__u64)link->outer_vid << 16 | (__u64)link->inner_vid << 32 | (__u64)link->l3 << 48 |
+	       (__u64)!!link->group << 56 | (__u64)!!link->magic_port << 57;
+}
+
+PZ_INLINE void pz_unpack_link(struct pz_packet *p, __u64 link)
+{
+	p->reason = PZ_REASON_NOBODY;
+	p->l3_offset = link;
+	p->outer_vid = link >> 16;
+	p->inner_vid = link >> 32;
+	p->l3 = link >> 48;
+	p->group = link >> 56 & 1;
+	p->magic_port = link >> 57 & 1;
 }
 
 /* `size` bytes at `offset`, or NULL when they are not in the linear area. */

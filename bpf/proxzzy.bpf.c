@@ -29,15 +29,16 @@
 #include "verdict.h"
 #include "wake.h"
 
-/* A frame that concerns a host in our care, or may.  Global: verified once, with nothing assumed of `link`. */
-PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_link *link)
+/*
+ * A frame that concerns a host in our care, or may: the action, and the reason above the low eight bits.  Global:
+ * verified once.  It gets and gives numbers, so that what is known of all the other frames stays in registers.
+ */
+PZ_GLOBAL __u32 pz_serve(struct pz_ctx *ctx, __u64 link)
 {
 	struct pz_packet packet = {}, *p = &packet;
 	int action;
 
-	if (!link)
-		return XDP_PASS;
-	pz_take_link(p, link);
+	pz_unpack_link(p, link);
 	action = pz_parse_network(ctx, p);
 	if (action == PZ_CONTINUE) {
 		pz_parse_icmp(ctx, p);
@@ -51,8 +52,15 @@ PZ_GLOBAL int pz_serve(struct pz_ctx *ctx, struct pz_link *link)
 		action = pz_steer(p);
 	if ((action == XDP_DROP ? PZ_NON_WAKES : PZ_PASSED_NON_WAKES) >> p->reason & 1)
 		pz_report_non_wake(ctx, p);
-	link->reason = p->reason;
-	return action;
+	return p->reason << 8 | action;
+}
+
+PZ_INLINE int pz_serve_link(struct pz_ctx *ctx, struct pz_link *link)
+{
+	__u32 verdict = pz_serve(ctx, pz_pack_link(link));
+
+	link->reason = verdict >> 8;
+	return verdict & 0xff;
 }
 
 #ifdef PZ_EGRESS
@@ -71,7 +79,7 @@ int proxzzy_egress(struct __sk_buff *ctx)
 		action = pz_unpack_tag(ctx, &link);
 	if (action == PZ_CONTINUE) {
 		pz_gather_frame(ctx);
-		action = pz_serve(ctx, &link);
+		action = pz_serve_link(ctx, &link);
 	}
 	pz_pack_tag(ctx, &link);
 	return pz_tc_action(ctx, pz_finish(link.reason, action));
@@ -92,7 +100,7 @@ int proxzzy_ingress(struct pz_ctx *ctx)
 	if (action == PZ_CONTINUE)
 		action = pz_filter(ctx, &link);
 	if (action == PZ_CONTINUE)
-		action = pz_serve(ctx, &link);
+		action = pz_serve_link(ctx, &link);
 	return pz_finish(link.reason, action);
 }
 #endif

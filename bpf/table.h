@@ -31,9 +31,9 @@ PZ_INLINE __u32 pz_filter_word(void *filter, __u32 bucket)
 
 PZ_INLINE int pz_may_have(void *filter, __u32 buckets, __u64 hash)
 {
-	__u32 bits = pz_filter_bits(hash);
+	__u32 word = pz_filter_word(filter, pz_bucket_of(hash, buckets)) | PZ_FILTER_MORE; /* which says nothing here */
 
-	return (pz_filter_word(filter, pz_bucket_of(hash, buckets)) & bits) == bits;
+	return word >> (hash & 31) & word >> (hash >> 5 & 31) & word >> (hash >> 10 & 31) & 1; /* pz_filter_bits() */
 }
 
 PZ_INLINE __u64 pz_hash_of_mac(const void *mac)

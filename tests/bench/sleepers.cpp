@@ -51,6 +51,7 @@ fastpath::Options room_for(std::uint32_t count) {
     options.max_addresses4 = count;
     options.max_addresses6 = 2 * count;
     options.max_macs = count;
+    options.event_interval = {}; // no host's triggers are too many
     return options;
 }
 

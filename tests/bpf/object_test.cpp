@@ -242,7 +242,7 @@ Spread spread(std::uint32_t count, Hash hash) {
 }
 
 TEST(TableHashTest, NeighboursFallIntoBucketsOfTheirOwn) {
-    // Hosts of one network differ in their last bytes.  By chance 3.7 % of keys find no slot, and 1.9 % of others are
+    // Hosts of one network differ in their last bytes.  By chance 3.7 % of keys find no slot, and 1.4 % of others are
     // taken for one of them.
     const auto ip6 = [](ByteView bytes) {
         std::uint64_t high = 0;

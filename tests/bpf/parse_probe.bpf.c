@@ -21,7 +21,8 @@ int parse_probe(struct xdp_md *ctx)
 	int action;
 
 	action = pz_parse_link(ctx, &link);
-	pz_take_link(&packet, &link);
+	pz_unpack_link(&packet, pz_pack_link(&link));
+	packet.reason = link.reason;
 	if (action == PZ_CONTINUE)
 		action = pz_parse_network(ctx, &packet);
 	result = bpf_map_lookup_elem(&results, &zero);

@@ -247,7 +247,7 @@ static inline __u32 pz_bucket_of(__u64 hash, __u32 buckets)
 {
 	return (__u32)((hash >> 32) * buckets >> 32);
 }
-/* The key's bits in the word of its bucket. */
+/* The key's bits in the word of its bucket; the one that would be PZ_FILTER_MORE's is left out. */
 static inline __u32 pz_filter_bits(__u64 hash)
 {
 	return (1U << (hash & 31) | 1U << (hash >> 5 & 31) | 1U << (hash >> 10 & 31)) & ~PZ_FILTER_MORE;
