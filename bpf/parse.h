@@ -71,7 +71,7 @@ struct pz_packet {
 	__u8 echo; /* enum pz_echo_mode */
 	__u8 pad3;
 	__u8 own_mac[6];
-	__u8 marked;         /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
+	__u8 marked; /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
 	__u8 pad4;
 	__u8 gateway_mac[6]; /* ... this one */
 	__u8 pad5[2];
@@ -83,7 +83,7 @@ struct pz_packet {
 PZ_INLINE __u64 pz_pack_link(const struct pz_link *link)
 {
 	return link->l3_offset | (__u64)link->outer_vid << 16 | (__u64)link->inner_vid << 32 | (__u64)link->l3 << 48 |
-	       (__u64)!!link->group << 56 | (__u64)!!link->magic_port << 57;
+	       (__u64) !!link->group << 56 | (__u64) !!link->magic_port << 57;
 }
 
 PZ_INLINE void pz_unpack_link(struct pz_packet *p, __u64 link)

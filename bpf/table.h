@@ -160,7 +160,7 @@ PZ_INLINE int pz_find6(__u32 segment, __u64 high, __u64 low, struct pz_index *fo
 }
 
 /* Who owns a MAC: the host's id, or PZ_NOBODY.  Global, so that it is verified once. */
-#define PZ_NOBODY ((__u32)-1)
+#define PZ_NOBODY ((__u32) - 1)
 PZ_GLOBAL __u32 pz_find_owner(__u32 segment, __u64 mac)
 {
 	__u32 at = pz_bucket_of(pz_hash_mac(mac), buckets_mac);

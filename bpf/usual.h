@@ -82,10 +82,8 @@ PZ_INLINE int pz_is_usual_ns(struct pz_ctx *ctx)
 	if (eth + PZ_USUAL_NS > end || eth + PZ_USUAL_NS + 1 <= end)
 		return 0;
 	/* version; payload length, next header and hop limit; type and code; option */
-	return PZ_U8(ip) >> 4 == 6 &&
-	       PZ_U32(ip + 4) == bpf_htonl((PZ_ND_LEN + 8) << 16 | IPPROTO_ICMPV6 << 8 | 255) &&
-	       PZ_U16(nd) == bpf_htons(PZ_ND_NS << 8) &&
-	       PZ_U16(nd + 24) == bpf_htons(PZ_ND_OPT_SOURCE_LLADDR << 8 | 1);
+	return PZ_U8(ip) >> 4 == 6 && PZ_U32(ip + 4) == bpf_htonl((PZ_ND_LEN + 8) << 16 | IPPROTO_ICMPV6 << 8 | 255) &&
+	       PZ_U16(nd) == bpf_htons(PZ_ND_NS << 8) && PZ_U16(nd + 24) == bpf_htons(PZ_ND_OPT_SOURCE_LLADDR << 8 | 1);
 }
 
 /* The same for a frame that is a usual solicitation. */
@@ -114,8 +112,8 @@ PZ_GLOBAL int pz_answer_usual_nd(struct pz_ctx *ctx)
 	if (pz_fold(sum) != 0xffff)
 		return PZ_REASON_NOBODY;
 	port = pz_usual_port(ctx);
-	if (!port || pz_is_ours(port->segment, eth + 6) ||
-	    !pz_find6(port->segment, target[0], target[1], &index) || !pz_usually_answered(&index, port, eth))
+	if (!port || pz_is_ours(port->segment, eth + 6) || !pz_find6(port->segment, target[0], target[1], &index) ||
+	    !pz_usually_answered(&index, port, eth))
 		return PZ_REASON_NOBODY;
 	pz_copy_mac(lladdr, nd + 26);
 	if (bpf_xdp_adjust_head(ctx, PZ_USUAL_NS - (int)PZ_USUAL_NA))

@@ -337,7 +337,8 @@ PZ_INLINE int pz_take_claim(struct pz_live *live, const struct pz_report *report
 				  PZ_CONFLICT_SLOTS);
 	__u32 now = report->time_ns / 1000000, last;
 
-	asm volatile("" : "+r"(slot)); /* else clang folds its shift into the one for the address, and its bound is lost */
+	asm volatile(""
+		     : "+r"(slot)); /* else clang folds its shift into the one for the address, and its bound is lost */
 	last = live->conflict_ms[slot];
 	if (last && now - last < PZ_CLAIM_INTERVAL_MS)
 		return 0;

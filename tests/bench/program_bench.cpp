@@ -41,6 +41,9 @@
 namespace pz::bench {
 namespace {
 
+/// The same program with everything in hash tables.
+constexpr const char* plain_hash = "plain-hash";
+
 using test::Bytes;
 
 constexpr std::uint32_t segment = 1;
@@ -345,6 +348,10 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
         add_generator("generator-resize", rig.bare().bare_grow);
 
     for (const auto& subject : subjects) {
+        if (subject->name() == plain_hash && !workload.name.starts_with("arp-hot") &&
+            !workload.name.starts_with("arp-random") && !workload.name.starts_with("ns-hot") &&
+            !workload.name.starts_with("ns-random"))
+            continue; // what the tables are worth is seen in these
         const auto measure = [&rig, workload, subject = subject.get()](std::uint32_t count,
                                                                        std::uint32_t turn) -> Result<double> {
             const auto before = subject->frames(workload.reason);
@@ -371,8 +378,13 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
 /// Everything with so many sleepers in the tables.
 Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const std::string& size,
                       std::uint32_t sleepers) {
-    std::vector<std::unique_ptr<Subject>> subjects; // a variant of the program is one more, with options of its own
+    std::vector<std::unique_ptr<Subject>> subjects;
     subjects.push_back(PZ_TRY(Subject::open("proxzzy", room_for(sleepers), sleepers)));
+    if (sleepers <= 1'000'000) {
+        auto options = room_for(sleepers);
+        options.plain_hash = true;
+        subjects.push_back(PZ_TRY(Subject::open(plain_hash, options, sleepers)));
+    }
     const auto add_bare = [&](const std::string& name, const bpf_program* program, std::uint32_t action) {
         add_benchmark(fmt::format("program/loop/{}/{}", size, name), 3 * extent.repeats,
                       action_name(action) + ", no generator",

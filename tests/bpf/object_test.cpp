@@ -31,10 +31,7 @@ struct Layout {
     std::vector<Member> members;
 };
 
-#define PZ_MEMBER(type, member)                                                                                        \
-    Member {                                                                                                           \
-        #member, offsetof(type, member), sizeof(type::member), 0, 0                                                          \
-    }
+#define PZ_MEMBER(type, member) Member{#member, offsetof(type, member), sizeof(type::member), 0, 0}
 #define PZ_LAYOUT_1(type, a) PZ_MEMBER(type, a)
 #define PZ_LAYOUT_2(type, a, ...) PZ_MEMBER(type, a), PZ_LAYOUT_1(type, __VA_ARGS__)
 #define PZ_LAYOUT_3(type, a, ...) PZ_MEMBER(type, a), PZ_LAYOUT_2(type, __VA_ARGS__)
@@ -189,7 +186,8 @@ TEST_F(LayoutTest, NoMapIsUnknownToThisTest) {
     bpf_object__for_each_map(map, skeleton_->obj) {
         const std::string_view map_name = bpf_map__name(map);
         const bool known = std::ranges::any_of(map_shapes, [&](const auto& s) { return s.name == map_name; }) ||
-                           std::ranges::find(maps_of_maps, map_name) != maps_of_maps.end() || map_name == "pz_triggers_v1" || map_name == "pz_overheard_v1" ||
+                           std::ranges::find(maps_of_maps, map_name) != maps_of_maps.end() ||
+                           map_name == "pz_triggers_v1" || map_name == "pz_overheard_v1" ||
                            map_name.ends_with(".rodata") || map_name.ends_with(".bss");
         EXPECT_TRUE(known) << map_name;
     }

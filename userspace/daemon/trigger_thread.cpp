@@ -152,7 +152,8 @@ void TriggerThread::run(fastpath::EventRing& ring) {
     priority.sched_priority = 1;
     if (const int error = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority); error != 0)
         spdlog::debug("trigger thread runs at normal priority: error {}", error);
-    // else the thread's heap grows by a page at a time, each a system call and a fault between a trigger and its Magic Packet
+    // else the thread's heap grows by a page at a time, each a system call and a fault between a trigger and its Magic
+    // Packet
     (void)::mallopt(M_TOP_PAD, 1 << 20);
     std::array<pollfd, 2> waits{
         {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};

@@ -165,9 +165,7 @@ Result<Fastpath::Loaded> Fastpath::load(const PinDirectory& pins, const Options&
     const std::uint32_t buckets4 = buckets_for(options.max_addresses4);
     const std::uint32_t buckets6 = buckets_for(options.max_addresses6);
     const std::uint32_t buckets_mac = buckets_for(options.max_macs);
-    const auto filter_entries = [](std::uint32_t buckets) {
-        return (buckets + PZ_FILTER_WORDS - 1) / PZ_FILTER_WORDS;
-    };
+    const auto filter_entries = [](std::uint32_t buckets) { return (buckets + PZ_FILTER_WORDS - 1) / PZ_FILTER_WORDS; };
     bpf_map__set_max_entries(maps.pz_index4_v2, buckets4);
     bpf_map__set_max_entries(maps.pz_index6_v2, buckets6);
     bpf_map__set_max_entries(maps.pz_by_mac_v2, buckets_mac);
@@ -220,11 +218,9 @@ Result<Fastpath::Tables> Fastpath::open_tables(proxzzy_bpf& skeleton, const Opti
     const int btf = bpf_object__btf_fd(skeleton.obj);
     return Tables{
         .index4 = PZ_TRY(SlotTable<Slots4>::open(
-            {maps.pz_index4_v2, maps.pz_bits4_v1, maps.pz_more4_v1, maps.first_more4, btf},
-            options.plain_hash)),
+            {maps.pz_index4_v2, maps.pz_bits4_v1, maps.pz_more4_v1, maps.first_more4, btf}, options.plain_hash)),
         .index6 = PZ_TRY(SlotTable<Slots6>::open(
-            {maps.pz_index6_v2, maps.pz_bits6_v1, maps.pz_more6_v1, maps.first_more6, btf},
-            options.plain_hash)),
+            {maps.pz_index6_v2, maps.pz_bits6_v1, maps.pz_more6_v1, maps.first_more6, btf}, options.plain_hash)),
         .by_mac = PZ_TRY(SlotTable<SlotsMac>::open(
             {maps.pz_by_mac_v2, maps.pz_bits_mac_v1, maps.pz_more_mac_v1, maps.first_more_mac, btf},
             options.plain_hash)),

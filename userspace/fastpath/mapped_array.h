@@ -28,8 +28,7 @@ class MappedArray {
 public:
     static Result<MappedArray> open(const bpf_map* map) {
         const std::size_t size = bpf_map__max_entries(map);
-        void* memory =
-            ::mmap(nullptr, size * sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+        void* memory = ::mmap(nullptr, size * sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
         if (memory == MAP_FAILED)
             return fail_errno(std::string("cannot map ") + bpf_map__name(map), errno);
         return MappedArray({static_cast<T*>(memory), size});

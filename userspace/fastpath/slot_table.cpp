@@ -117,8 +117,7 @@ std::optional<Place> SlotTable<Slots>::find(const Key& key, std::uint32_t bucket
         if (in_use(slot(place)) && same(Slots::key(slot(place)), key))
             return place;
     const auto [first, last] = more_by_bucket_.equal_range(bucket);
-    const auto found =
-        std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second].key, key); });
+    const auto found = std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second].key, key); });
     return found == last ? std::nullopt : std::optional(found->second | is_more);
 }
 

@@ -27,9 +27,9 @@ namespace pz::fastpath {
 struct TableMaps {
     const bpf_map* buckets;
     const bpf_map* filter;
-    const bpf_map* more;       // array of one map ...
+    const bpf_map* more; // array of one map ...
     const bpf_map* first_more; // ... which this is at first
-    int btf;                   // of the object
+    int btf; // of the object
 };
 
 /// IPv4 addresses.
@@ -99,8 +99,8 @@ public:
     /// `plain_hash`: everything goes to the hash table, as the programs must have been told (`plain_hash`).
     static Result<SlotTable> open(const TableMaps& maps, bool plain_hash);
 
-    /// Adds the key, or replaces its value.  A reader finds the old value or the new one; where they differ in more than
-    /// one word, he may find none for a moment.
+    /// Adds the key, or replaces its value.  A reader finds the old value or the new one; where they differ in more
+    /// than one word, he may find none for a moment.
     Result<Place> put(const Key& key, const Value& value);
     /// What put() said was there.
     [[nodiscard]] Entry at(Place place) const;
