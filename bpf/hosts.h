@@ -297,15 +297,19 @@ PZ_INLINE int pz_claimed_address(const struct pz_packet *p, struct pz_report *re
 
 /*
  * A frame that a proxy sent in the name of `host`.  Ours come back by a loop, two ports on one switch or an access point
- * that repeats broadcasts; a second gateway's mean that two stand in for one host.  Neither is the host.
+ * that repeats broadcasts; a second gateway's mean that two stand in for one host.  Neither is the host.  Global, for the
+ * room that it needs on the stack.
  */
-PZ_INLINE int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u64 now)
+PZ_GLOBAL int pz_proxy_speaks(struct pz_ctx *ctx, struct pz_packet *p, __u32 owner, __u64 now)
 {
+	__u32 host = owner; /* on the stack: 6.1 takes no key from a global function's argument */
 	struct pz_policy *policy = bpf_map_lookup_elem(&pz_policy_v2, &host);
 	struct pz_live *live = bpf_map_lookup_elem(&pz_live_v2, &host);
 	struct pz_report report = {
 		.time_ns = now, .kind = PZ_EVENT_SECOND_PROXY, .reason = PZ_REASON_SECOND_PROXY, .host = host};
 
+	if (!p)
+		return XDP_PASS;
 	if (!policy || !live)
 		return pz_pass(p, PZ_REASON_RELEASED);
 	pz_note_target(host, policy->generation);

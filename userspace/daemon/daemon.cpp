@@ -1149,9 +1149,9 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     pz_policy& policy = entry.policy;
     policy.generation = host.generation;
     policy.echo = static_cast<std::uint8_t>(host.options.get().echo);
-    if (host.options.get().magic.secureon) {
+    if (const auto& secureon = host.options.get().magic.secureon) {
         policy.flags |= PZ_POLICY_SECUREON;
-        std::ranges::copy(*host.options.get().magic.secureon, entry.rules.secureon);
+        std::ranges::copy(*secureon, entry.rules.secureon);
     }
     if (host.options.get().learn)
         policy.flags |= PZ_POLICY_LEARN;

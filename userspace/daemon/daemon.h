@@ -259,7 +259,7 @@ private:
     /// Names of stored records that are not in the table, and why.
     std::map<std::string, std::string, std::less<>> not_restored_;
     std::optional<DurableState::Change> change_; // made, not committed yet
-    std::optional<Import> import_;
+    std::unique_ptr<Import> import_;
     boost::asio::steady_timer import_timer_;
     bool leaves_; // at the start: a daemon before left programs that answer, and they stay if this one cannot follow
     std::optional<Instant> left_at_; // the last heartbeat of the daemon whose work goes on; until that is swept

@@ -37,7 +37,7 @@ Error in_host(const HostConfig& config, const Error& error) {
 Result<> Daemon::import_begin() {
     if (import_)
         return fail(Errc::busy, "another import is under way; try again when it is done");
-    import_.emplace();
+    import_ = std::make_unique<Import>();
     state_->begin_bulk();
     expect_more();
     return {};

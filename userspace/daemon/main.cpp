@@ -177,17 +177,19 @@ void block_signals(bool block) {
 /// Says which descriptors stay open.
 void keep(const std::vector<pz::Fd>& kept) {
     std::vector<int> numbers;
+    numbers.reserve(kept.size());
     for (const auto& fd : kept)
         numbers.push_back(fd.get());
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): the other threads have ended
     ::setenv(variable, fmt::format("{}", fmt::join(numbers, " ")).c_str(), 1);
 }
 
 /// What the life before has kept open.
 std::vector<pz::Fd> kept() {
     std::vector<pz::Fd> fds;
-    const char* text = ::getenv(variable);
+    const char* text = ::getenv(variable); // NOLINT(concurrency-mt-unsafe): there are no other threads yet
     std::istringstream numbers(text == nullptr ? "" : text);
-    ::unsetenv(variable);
+    ::unsetenv(variable); // NOLINT(concurrency-mt-unsafe)
     for (int fd = -1; numbers >> fd;)
         if (fd > STDERR_FILENO && ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
             fds.emplace_back(fd);

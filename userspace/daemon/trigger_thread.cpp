@@ -154,7 +154,7 @@ void TriggerThread::run(fastpath::EventRing& ring) {
         spdlog::debug("trigger thread runs at normal priority: error {}", error);
     // else the thread's heap grows by a page at a time, each a system call and a fault between a trigger and its Magic
     // Packet
-    (void)::mallopt(M_TOP_PAD, 1 << 20);
+    (void)::mallopt(M_TOP_PAD, 1 << 20); // NOLINT(concurrency-mt-unsafe): glibc takes its lock
     std::array<pollfd, 2> waits{
         {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
     constexpr int longest_round_ms = 1000; // for is_alive()

@@ -422,7 +422,7 @@ Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {
         if (value.host != host)
             return {};
         value.flags ^= PZ_INDEX_UNANSWERED;
-        PZ_TRY(table.put(key, value));
+        static_cast<void>(PZ_TRY(table.put(key, value)));
         return {};
     };
     for (const auto [place, in] : programmed_[host]) {

@@ -114,7 +114,7 @@ void enter(Host& host, StateEvent event, std::string reason, Instant now, Effect
         host.activity.edit().resumes.reset();
     host.activity.edit().next_check.reset();
     host.since = now;
-    host.since_reason = reason;
+    host.since_reason = std::move(reason);
 }
 
 /// Marks the addresses whose validity has ended; returns those that were not marked before.
@@ -887,8 +887,8 @@ Effects PresenceTable::on_use(HostId id, SegmentId segment, const MacAddress& ma
     make_room();
     learn(host, {.ip = address, .used = now});
     host.extra.edit().told_no_address = false;
-    if (host.activity->next_check)
-        host.activity.edit().next_check = std::min(*host.activity->next_check, now + options_.timers.check_interval);
+    if (const auto next = host.activity->next_check)
+        host.activity.edit().next_check = std::min(*next, now + options_.timers.check_interval);
     add_notice(effects, host, Effect::Notice::address_learned,
                fmt::format("{} is learned: {} uses it", address.to_string(), mac.to_string()));
     schedule(host);
@@ -983,7 +983,8 @@ bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
         --host.activity.edit().unanswered;
         if (++host.activity.edit().not_asked >= held_addresses(host).size())
             return true;
-        *host.activity.edit().next_check -= options_.timers.check_interval; // the next address, at once
+        if (auto& next_check = host.activity.edit().next_check)
+            *next_check -= options_.timers.check_interval; // the next address, at once
         host.activity.edit().asks_again = true;
         schedule(host);
         return false;
@@ -1164,7 +1165,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         return run_without_link(host, now, effects);
     switch (host.state) {
     case HostState::awake:
-        if (host.extra->hand_back && now >= *host.extra->hand_back) {
+        if (const auto hand_back = host.extra->hand_back; hand_back && now >= *hand_back) {
             for (const IpAddress& ip : answered_addresses(host))
                 if (!contains(host.extra->proven, ip))
                     add(effects, Kind::hand_back, host, ip);
@@ -1191,7 +1192,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         break;
     case HostState::asleep:
-        if (host.activity->resumes && now < *host.activity->resumes) {
+        if (const auto resumes = host.activity->resumes; resumes && now < *resumes) {
             if (now >= host.activity->next_probe)
                 ask(host, timers, now, effects);
         } else if (host.activity->resumes) {
@@ -1223,7 +1224,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
         }
         if (now >= host.activity->held_until)
             drop_overdue(host, effects);
-        if (host.activity->resumes && now >= *host.activity->resumes) {
+        if (const auto resumes = host.activity->resumes; resumes && now >= *resumes) {
             host.activity.edit().resumes.reset();
             add(effects, Kind::serve, host);
             add(effects, Kind::stage_waking, host);
@@ -1250,14 +1251,15 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
 /// A host that is awake and to be checked.
 void PresenceTable::check_awake(Host& host, Instant now, Instant last_seen, Effects& effects) {
     const Timers& timers = options_.timers;
-    if (!host.activity->next_check) {
+    const std::optional<Instant> next_check = host.activity->next_check;
+    if (!next_check) {
         add(effects, Kind::watch_awake, host);
         host.activity.edit().last_owner_frame = now;
         host.activity.edit().unanswered = 0;
         host.activity.edit().next_check = now + timers.check_interval;
         return;
     }
-    if (now < *host.activity->next_check)
+    if (now < *next_check)
         return;
     if (last_seen > host.activity->last_owner_frame) {
         host.activity.edit().last_owner_frame = last_seen;
@@ -1360,8 +1362,8 @@ void PresenceTable::schedule(Host& host) {
             at(host.activity->next_probe);
             at(host.activity->state_deadline);
         }
-        if (host.extra->hand_back)
-            at(*host.extra->hand_back);
+        if (const auto hand_back = host.extra->hand_back)
+            at(*hand_back);
         if (is_checked(host))
             at(host.activity->next_check.value_or(host.since));
         else if (is_checked_no_more(host))
@@ -1376,9 +1378,9 @@ void PresenceTable::schedule(Host& host) {
     case HostState::asleep:
         if (!has_link(host))
             break;
-        if (host.activity->resumes) {
+        if (const auto resumes = host.activity->resumes) {
             at(host.activity->next_probe);
-            at(*host.activity->resumes);
+            at(*resumes);
             break;
         }
         if (host.wake_wanted)
@@ -1394,8 +1396,8 @@ void PresenceTable::schedule(Host& host) {
             at(host.activity->held_until);
         if (!has_link(host))
             break;
-        if (host.activity->resumes)
-            at(*host.activity->resumes);
+        if (const auto resumes = host.activity->resumes)
+            at(*resumes);
         at(host.activity->next_magic);
         at(host.activity->next_probe);
         at(host.activity->state_deadline);
