@@ -268,8 +268,9 @@ TEST_F(ExplainTest, AnAllowanceIsLookedAtAndNotTaken) {
     host.event_interval_ms = 60'000;
     host.event_burst = 2;
     sleeper(host);
-    const auto syn = (Ether{} / Ip4{} / Tcp{}).bytes();
     for (int i = 0; i < 3; i++) {
+        // another one each time: the same, after a while, has an allowance of its own
+        const auto syn = (Ether{} / Ip4{} / Tcp{.source_port = static_cast<std::uint16_t>(40000 + i)}).bytes();
         for (int again = 0; again < 3; again++)
             EXPECT_EQ(explain(syn).found.reason,
                       i < 2 ? std::uint32_t{PZ_REASON_TRIGGER_SYN} : std::uint32_t{PZ_REASON_TRIGGER_THROTTLED});
