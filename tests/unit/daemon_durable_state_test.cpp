@@ -210,9 +210,10 @@ TEST_F(DurableStateTest, WhoMakesPartsFasterThanTheDiskHasToWait) {
         bool ready = false;
         state_->add_bulk(part_of({"a"}));
         state_->when_bulk_ready([&] { ready = true; });
-        for (; !ready; waited++) {
+        while (!ready) {
             loop_.restart();
             loop_.run_one_for(std::chrono::seconds(1));
+            waited++;
         }
     }
     EXPECT_GT(waited, 0);
