@@ -7,8 +7,6 @@
 #include "parse.h"
 
 /* Words of a slot, as they are at this moment: the daemon may be writing. */
-#define PZ_NOW16(p) (*(volatile __u16 *)(p))
-#define PZ_NOW32(p) (*(volatile __u32 *)(p))
 #define PZ_NOW64(p) (*(volatile __u64 *)(p))
 
 /* How often a slot is read again that changed while it was read. */
