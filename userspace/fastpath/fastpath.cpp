@@ -465,7 +465,7 @@ void Fastpath::forget(std::uint32_t host) {
 }
 
 pz_live Fastpath::live(std::uint32_t host) const {
-    pz_live live = tables_.live[host];
+    pz_live live = host < tables_.live.size() ? tables_.live[host] : pz_live{}; // there may have been more before
     if (before_.live) { // what the programs before saw until they were replaced
         const auto before = before_.live.at<pz_live>(host);
         live.released = std::max(live.released, before.released);
