@@ -8,7 +8,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # lab and the tests talk to; `bench` has libraries of what is measured next to proxzzy; `vm` has what runs other kernels.
 declare -A packages=(
     [build]="g++ cmake ninja-build pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libpcap-dev
-        libboost-program-options1.81-dev libspdlog-dev libsqlite3-dev libsystemd-dev libgtest-dev libbenchmark-dev
+        libboost-program-options1.81-dev libspdlog-dev libsqlite3-dev libsystemd-dev libldns-dev libxdp-dev libgtest-dev libbenchmark-dev
         python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
