@@ -441,9 +441,10 @@ Record Record::srv(Name name, std::uint32_t ttl, std::uint16_t port, const Name&
 
 Record Record::txt(Name name, std::uint32_t ttl, std::span<const std::string> strings) {
     constexpr std::size_t longest = 255;
+    constexpr std::size_t longest_data = 8192; // with its name it fits in a message
     Record record{.name = std::move(name), .type = type::txt, .ttl = ttl};
     for (const std::string& string : strings) {
-        if (string.size() > longest)
+        if (string.size() > longest || record.rdata.size() + string.size() >= longest_data)
             continue;
         record.rdata.push_back(static_cast<std::uint8_t>(string.size()));
         record.rdata.insert(record.rdata.end(), string.begin(), string.end());

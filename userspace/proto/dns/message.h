@@ -80,7 +80,8 @@ struct Record {
     static Record address(Name name, std::uint32_t ttl, const IpAddress& address);
     static Record ptr(Name name, std::uint32_t ttl, const Name& target);
     static Record srv(Name name, std::uint32_t ttl, std::uint16_t port, const Name& target);
-    /// Strings of more than 255 bytes are left out; without any there is one empty string (RFC 6763 §6.1).
+    /// Strings of more than 255 bytes are left out, and what goes beyond 8 KiB; without any there is one empty string
+    /// (RFC 6763 §6.1).
     static Record txt(Name name, std::uint32_t ttl, std::span<const std::string> strings);
     /// `name` has these types and no others, all of them below 256 (RFC 6762 §6.1).
     static Record nsec(Name name, std::uint32_t ttl, std::span<const std::uint16_t> types);
