@@ -725,6 +725,56 @@ TEST(BuildMld, ReportOfTwoGroups) {
     EXPECT_EQ(build_mld_report(gateway_mac, gateway6, groups, {}), expected);
 }
 
+TEST(BuildIgmp, HasTtl1AndRouterAlertAndGoesToTheGroupsMac) {
+    const Bytes leave = hex("17 00 04 fb  e2 01 02 03");
+    const Bytes expected = hex("01 00 5e 00 00 02  02 00 00 00 00 51  08 00"
+                               "46 c0 00 20  00 00 40 00  01 02 41 c4  c0 00 02 51  e0 00 00 02  94 04 00 00") +
+                           leave + Bytes(14);
+    const auto routers = IpAddress::parse("224.0.0.2").value();
+    const auto frame = build_igmp(host_mac, host4, routers, leave, {});
+    EXPECT_EQ(frame, expected);
+    const auto parsed = parse_frame(frame);
+    EXPECT_EQ(parsed.status, ParseStatus::ok) << "the header's checksum covers the option";
+    EXPECT_EQ(parsed.protocol, IPPROTO_IGMP);
+    EXPECT_EQ(parsed.l4_length, leave.size());
+    EXPECT_TRUE(has_router_alert(frame, parsed));
+    EXPECT_EQ(build_igmp(host_mac, host4, routers, leave, {.outer = 5}).size(), 60U) << "the tag is in the 60 bytes";
+}
+
+TEST(BuildMld, SetsTheChecksumOfTheMessage) {
+    const auto group = IpAddress::parse("ff02::fb").value();
+    const auto frame = build_mld(host_mac, gateway6, group,
+                                 hex("83 00 00 00  00 00 00 00  ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 fb"), {});
+    EXPECT_EQ(frame, hex("33 33 00 00 00 fb  02 00 00 00 00 51  86 dd"
+                         "60 00 00 00  00 20 00 01"
+                         "fe 80 00 00 00 00 00 00 00 00 00 00 00 00 00 01"
+                         "ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 fb"
+                         "3a 00 05 02 00 00 01 00"
+                         "83 00 7e 2f  00 00 00 00  ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 fb"));
+    EXPECT_TRUE(has_router_alert(frame, parse_frame(frame)));
+}
+
+TEST(RouterAlert, IsFoundBehindOtherOptionsAndOnlyWithValueZero) {
+    const auto found = [](const Bytes& frame) { return has_router_alert(frame, parse_frame(frame)); };
+    const auto v4 = [](const Bytes& options) {
+        return to_host + type_ipv4 + ipv4(icmp4_echo, {.protocol = IPPROTO_ICMP, .options = options});
+    };
+    EXPECT_TRUE(found(v4(hex("01 01 01 01 94 04 00 00"))));
+    EXPECT_FALSE(found(v4(hex("94 04 00 01"))));
+    EXPECT_FALSE(found(v4(hex("00 00 00 00 94 04 00 00")))) << "behind the end of the list";
+    EXPECT_FALSE(found(v4({})));
+    const auto v6 = [](const Bytes& options) {
+        return to_host + type_ipv6 + ipv6(IPPROTO_HOPOPTS, hex("3a 00") + options + icmp6_echo);
+    };
+    EXPECT_TRUE(found(v6(hex("05 02 00 00 01 00"))));
+    EXPECT_TRUE(found(v6(hex("00 00 05 02 00 00"))));
+    EXPECT_FALSE(found(v6(hex("05 02 00 01 01 00")))) << "RSVP's value";
+    EXPECT_FALSE(found(v6(hex("01 04 05 02 00 00")))) << "within padding";
+    EXPECT_FALSE(found(v6(hex("01 05 00 00 00 00")))) << "beyond the header";
+    EXPECT_FALSE(found(to_host + type_ipv6 + ipv6(IPPROTO_ICMPV6, icmp6_echo)));
+    EXPECT_FALSE(found(arp_request));
+}
+
 const Ends ends4{client_mac, host_mac, client4, host4};
 const Ends ends6{client_mac, host_mac, client6, host6};
 
@@ -748,6 +798,76 @@ TEST(BuildUdp, IsADatagramWithoutData) {
                   hex("45 00 00 1c  00 00 40 00  40 11 b6 73  c0 00 02 0c  c0 00 02 51"
                       "9c 40 13 c4  00 08 cb 7b") +
                   Bytes(18));
+}
+
+TEST(BuildUdp, CarriesDataWithHopLimitAndTrafficClass) {
+    const auto hi = hex("68 69");
+    const auto frames4 = build_udp(ends4, 5000, 5060, hi, {.hop_limit = 255, .traffic_class = 0xb8}, {});
+    ASSERT_EQ(frames4.size(), 1U);
+    EXPECT_EQ(frames4[0], to_host + type_ipv4 +
+                              hex("45 b8 00 1e  00 00 40 00  ff 11 f6 b8  c0 00 02 0c  c0 00 02 51"
+                                  "13 88 13 c4 00 0a eb c6  68 69") +
+                              Bytes(16));
+    const auto frames6 = build_udp(ends6, 5000, 53, hex("71 75 65 72 79"), {.traffic_class = 0xb8}, {.outer = 5});
+    ASSERT_EQ(frames6.size(), 1U);
+    EXPECT_EQ(frames6[0], to_host + hex("81 00 00 05  86 dd"
+                                        "6b 80 00 00  00 0d 11 40"
+                                        "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 0c"
+                                        "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 51"
+                                        "13 88 00 35 00 0d 40 60  71 75 65 72 79"));
+}
+
+/// The payload that a receiver puts together from fragments that come in order.
+Bytes reassembled(const std::vector<Bytes>& frames, std::size_t mtu) {
+    Bytes whole;
+    Bytes first_id;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const auto parsed = parse_frame(frames[i]);
+        EXPECT_EQ(parsed.status, ParseStatus::fragment);
+        EXPECT_EQ(parsed.protocol, IPPROTO_UDP);
+        EXPECT_LE(frames[i].size(), 14 + mtu);
+        const bool v4 = parsed.l3 == L3::ipv4;
+        const auto field = frames[i].begin() + static_cast<std::ptrdiff_t>(v4 ? 14 + 6 : 14 + 40 + 2);
+        const unsigned word = static_cast<unsigned>(field[0] << 8 | field[1]);
+        EXPECT_EQ(v4 ? (word & 0x1fffU) * 8 : word & 0xfff8U, whole.size());
+        EXPECT_EQ((word & (v4 ? 0x2000U : 1U)) != 0, i + 1 < frames.size()) << "more fragments";
+        EXPECT_TRUE(i + 1 == frames.size() || parsed.l4_length % 8 == 0);
+        const Bytes id = v4 ? Bytes(field - 2, field) : Bytes(field + 2, field + 6);
+        first_id = i == 0 ? id : first_id;
+        EXPECT_EQ(id, first_id);
+        const auto data = frames[i].begin() + static_cast<std::ptrdiff_t>(parsed.l4_offset);
+        whole.insert(whole.end(), data, data + static_cast<std::ptrdiff_t>(parsed.l4_length));
+    }
+    EXPECT_EQ(first_id, parse_frame(frames[0]).l3 == L3::ipv4 ? hex("56 78") : hex("12 34 56 78"));
+    return whole;
+}
+
+TEST(BuildUdp, R83_TheLargestDatagramGoesInFragmentsWithOneChecksum) {
+    for (const Ends& ends : {ends4, ends6}) {
+        const std::size_t largest = ends.destination.is_v4() ? 65507 : 65527;
+        for (const std::size_t mtu : {576U, 1280U, 1500U, 9000U}) {
+            Bytes payload(largest);
+            std::mt19937 random(7);
+            for (auto& byte : payload)
+                byte = static_cast<std::uint8_t>(random());
+            const auto frames = build_udp(ends, 5355, 40000, payload, {.mtu = mtu, .identification = 0x12345678}, {});
+            ASSERT_GT(frames.size(), 7U);
+            const Bytes datagram = reassembled(frames, mtu);
+            ASSERT_EQ(datagram.size(), largest + 8);
+            EXPECT_TRUE(std::ranges::equal(std::span(datagram).subspan(8), payload));
+            const auto sum = pseudo_header_sum(ends.source, ends.destination, IPPROTO_UDP, datagram.size());
+            EXPECT_EQ(checksum_fold(checksum_add(datagram, sum)), 0);
+        }
+        EXPECT_TRUE(build_udp(ends, 1, 2, Bytes(largest + 1), {}, {}).empty());
+    }
+}
+
+TEST(BuildUdp, WhatFitsTheMtuIsNoFragment) {
+    EXPECT_EQ(build_udp(ends4, 1, 2, Bytes(1472), {}, {}).size(), 1U);
+    EXPECT_EQ(build_udp(ends4, 1, 2, Bytes(1473), {}, {}).size(), 2U);
+    EXPECT_EQ(build_udp(ends6, 1, 2, Bytes(1452), {}, {}).size(), 1U);
+    EXPECT_EQ(build_udp(ends6, 1, 2, Bytes(1453), {}, {}).size(), 2U);
+    EXPECT_TRUE(build_udp(ends6, 1, 2, Bytes(100), {.mtu = 50}, {}).empty()) << "no room for any data";
 }
 
 TEST(BuildEcho, IsARequestOfItsFamily) {

@@ -173,9 +173,9 @@ Bytes build_arp_broadcast(const MacAddress& sender, const IpAddress& sender_ip, 
 }
 
 ip6_hdr ip6_header(const IpAddress& source, const IpAddress& destination, std::uint8_t next, std::uint8_t hop_limit,
-                   std::size_t payload) {
+                   std::size_t payload, std::uint8_t traffic_class = 0) {
     ip6_hdr ip{};
-    ip.ip6_flow = htonl(6U << 28);
+    ip.ip6_flow = htonl(6U << 28 | std::uint32_t{traffic_class} << 20);
     ip.ip6_plen = htons(static_cast<std::uint16_t>(payload));
     ip.ip6_nxt = next;
     ip.ip6_hlim = hop_limit;
@@ -184,27 +184,52 @@ ip6_hdr ip6_header(const IpAddress& source, const IpAddress& destination, std::u
     return ip;
 }
 
-/// An IP packet with hop limit 64 and the checksum of what it carries.
-Bytes build_packet(const Ends& ends, std::uint8_t protocol, ByteView payload, TagStack tags) {
+/// The header of one IP packet; what does not exist in its family is not used.
+struct IpHeader {
+    std::uint8_t next = 0; // protocol, or the type of the first extension header
+    std::uint8_t hop_limit = IPDEFTTL;
+    std::uint8_t traffic_class = 0; // TOS
+    std::uint16_t fragment = IP_DF; // IPv4: flags and offset.  Not a fragment, so that the identification may
+    std::uint16_t identification = 0; // IPv4: stay 0 (RFC 6864 §4.1)
+    ByteView options = {}; // IPv4: multiple of four bytes; IPv6: extension headers
+};
+
+/// An Ethernet frame of at least 60 bytes; no checksum but that of the IPv4 header is set.
+Bytes build_ip(const Ends& ends, const IpHeader& header, ByteView payload, TagStack tags) {
     const bool v4 = ends.destination.is_v4();
     auto frame = start_frame(ends.destination_mac, ends.source_mac, tags, v4 ? ETHERTYPE_IP : ETHERTYPE_IPV6);
+    const std::size_t start = frame.size();
     if (v4) {
+        const std::size_t header_length = sizeof(iphdr) + header.options.size();
         iphdr ip{};
         ip.version = 4;
-        ip.ihl = sizeof ip / 4;
-        ip.tot_len = htons(static_cast<std::uint16_t>(sizeof ip + payload.size()));
-        ip.frag_off = htons(IP_DF); // never fragmented, so that the identification may stay 0 (RFC 6864 §4.1)
-        ip.ttl = IPDEFTTL;
-        ip.protocol = protocol;
+        ip.ihl = static_cast<std::uint8_t>(header_length / 4) & 0xf;
+        ip.tos = header.traffic_class;
+        ip.tot_len = htons(static_cast<std::uint16_t>(header_length + payload.size()));
+        ip.id = htons(header.identification);
+        ip.frag_off = htons(header.fragment);
+        ip.ttl = header.hop_limit;
+        ip.protocol = header.next;
         std::memcpy(&ip.saddr, ends.source.bytes.data(), sizeof ip.saddr);
         std::memcpy(&ip.daddr, ends.destination.bytes.data(), sizeof ip.daddr);
-        ip.check = htons(checksum_fold(checksum_add(as_bytes(ip))));
         append(frame, ip);
     } else {
-        append(frame, ip6_header(ends.source, ends.destination, protocol, IPDEFTTL, payload.size()));
+        append(frame, ip6_header(ends.source, ends.destination, header.next, header.hop_limit,
+                                 header.options.size() + payload.size(), header.traffic_class));
+    }
+    frame.insert(frame.end(), header.options.begin(), header.options.end());
+    if (v4) {
+        const auto check = htons(checksum_fold(checksum_add(ByteView(frame).subspan(start))));
+        std::memcpy(frame.data() + start + offsetof(iphdr, check), &check, sizeof check);
     }
     frame.insert(frame.end(), payload.begin(), payload.end());
     frame.resize(std::max(frame.size(), smallest_frame));
+    return frame;
+}
+
+/// An IP packet with hop limit 64 and the checksum of what it carries.
+Bytes build_packet(const Ends& ends, std::uint8_t protocol, ByteView payload, TagStack tags) {
+    auto frame = build_ip(ends, {.next = protocol}, payload, tags);
     complete_checksum(frame);
     return frame;
 }
@@ -425,11 +450,29 @@ Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sen
                                   tags);
 }
 
+Bytes build_igmp(const MacAddress& sender, const IpAddress& source, const IpAddress& destination, ByteView message,
+                 TagStack tags) {
+    constexpr std::array<std::uint8_t, 4> router_alert{IPOPT_RA, 4, 0, 0}; // RFC 2113 §2.1
+    constexpr std::uint8_t internetwork_control = 0xc0;
+    return build_ip(
+        {sender, multicast_mac(destination), source, destination},
+        {.next = IPPROTO_IGMP, .hop_limit = 1, .traffic_class = internetwork_control, .options = router_alert}, message,
+        tags);
+}
+
+Bytes build_mld(const MacAddress& sender, const IpAddress& source, const IpAddress& destination, ByteView message,
+                TagStack tags) {
+    // Hop-by-Hop: Router Alert for MLD (RFC 2711 §2.1), PadN
+    constexpr std::array<std::uint8_t, 8> hop_by_hop{IPPROTO_ICMPV6, 0, IP6OPT_ROUTER_ALERT, 2, 0, 0, IP6OPT_PADN, 0};
+    auto frame = build_ip({sender, multicast_mac(destination), source, destination},
+                          {.next = IPPROTO_HOPOPTS, .hop_limit = 1, .options = hop_by_hop}, message, tags);
+    complete_checksum(frame);
+    return frame;
+}
+
 Bytes build_mld_report(const MacAddress& listener, const IpAddress& source, std::span<const IpAddress> groups,
                        TagStack tags) {
     const auto routers = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16});
-    // Hop-by-Hop: Router Alert for MLD (RFC 2711 §2.1), PadN
-    constexpr std::array<std::uint8_t, 8> hop_by_hop{IPPROTO_ICMPV6, 0, IP6OPT_ROUTER_ALERT, 2, 0, 0, IP6OPT_PADN, 0};
     struct Record {
         std::uint8_t type;
         std::uint8_t auxiliary_length;
@@ -441,15 +484,46 @@ Bytes build_mld_report(const MacAddress& listener, const IpAddress& source, std:
     report.icmp6_type = mld2_report;
     report.icmp6_data16[1] = htons(static_cast<std::uint16_t>(groups.size()));
 
-    auto frame = start_frame(multicast_mac(routers), listener, tags, ETHERTYPE_IPV6);
-    append(frame, ip6_header(source, routers, IPPROTO_HOPOPTS, 1,
-                             sizeof hop_by_hop + sizeof report + groups.size() * sizeof(Record)));
-    append(frame, hop_by_hop);
-    append(frame, report);
+    Bytes message;
+    append(message, report);
     for (const auto& group : groups)
-        append(frame, Record{.type = change_to_exclude, .auxiliary_length = 0, .sources = 0, .group = group.bytes});
-    complete_checksum(frame);
-    return frame;
+        append(message, Record{.type = change_to_exclude, .auxiliary_length = 0, .sources = 0, .group = group.bytes});
+    return build_mld(listener, source, routers, message, tags);
+}
+
+bool has_router_alert(ByteView frame, const ParsedFrame& parsed) {
+    const bool v4 = parsed.l3 == L3::ipv4;
+    const std::size_t fixed = v4 ? sizeof(iphdr) : sizeof(ip6_hdr);
+    if ((!v4 && parsed.l3 != L3::ipv6) || parsed.l4_offset > frame.size() ||
+        parsed.l4_offset < parsed.l3_offset + fixed)
+        return false;
+    auto options = frame.subspan(parsed.l3_offset + fixed, parsed.l4_offset - parsed.l3_offset - fixed);
+    if (!v4) {
+        // no extension header is shorter than eight bytes; what follows the first is left off
+        const auto next = load<ip6_hdr>(frame, parsed.l3_offset)->ip6_nxt;
+        if (next != IPPROTO_HOPOPTS || options.size() < 8 || options.size() < (options[1] + 1U) * 8)
+            return false;
+        options = options.subspan(2, (options[1] + 1U) * 8 - 2);
+    }
+    while (!options.empty()) {
+        const std::uint8_t type = options[0];
+        if (v4 && type == IPOPT_EOL)
+            return false;
+        if (type == (v4 ? std::uint8_t{IPOPT_NOP} : std::uint8_t{IP6OPT_PAD1})) {
+            options = options.subspan(1);
+            continue;
+        }
+        if (options.size() < 2)
+            return false;
+        const std::size_t length = v4 ? options[1] : options[1] + 2U;
+        if (length < 2 || length > options.size())
+            return false;
+        // IPv6: 0 says that the packet holds an MLD message (RFC 2711 §2.1); IPv4: other values are reserved
+        if (type == (v4 ? std::uint8_t{IPOPT_RA} : std::uint8_t{IP6OPT_ROUTER_ALERT}))
+            return length == 4 && options[2] == 0 && options[3] == 0;
+        options = options.subspan(length);
+    }
+    return false;
 }
 
 Bytes build_magic_ethernet(const MacAddress& sender, const MacAddress& target, const SecureOn& password,
@@ -492,6 +566,59 @@ Bytes build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t desti
     udp.dest = htons(destination_port);
     udp.len = htons(sizeof udp);
     return build_packet(ends, IPPROTO_UDP, as_bytes(udp), tags);
+}
+
+std::vector<Bytes> build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port,
+                             ByteView payload, const UdpOptions& options, TagStack tags) {
+    const bool v4 = ends.destination.is_v4();
+    constexpr std::size_t largest = 0xffff; // of IPv4's total length and of UDP's length
+    const std::size_t length = sizeof(udphdr) + payload.size();
+    const std::size_t header_length = v4 ? sizeof(iphdr) : sizeof(ip6_hdr);
+    if (length > (v4 ? largest - header_length : largest))
+        return {};
+
+    udphdr udp{};
+    udp.source = htons(source_port);
+    udp.dest = htons(destination_port);
+    udp.len = htons(static_cast<std::uint16_t>(length));
+    const auto sum = pseudo_header_sum(ends.source, ends.destination, IPPROTO_UDP, length);
+    const auto checksum = checksum_fold(checksum_add(payload, checksum_add(as_bytes(udp), sum)));
+    udp.check = htons(checksum == 0 ? 0xffff : checksum); // RFC 768: zero on the wire means no checksum
+    Bytes datagram;
+    datagram.reserve(length);
+    append(datagram, udp);
+    datagram.insert(datagram.end(), payload.begin(), payload.end());
+
+    IpHeader header{.next = IPPROTO_UDP, .hop_limit = options.hop_limit, .traffic_class = options.traffic_class};
+    if (header_length + length <= options.mtu) {
+        std::vector<Bytes> frames;
+        frames.push_back(build_ip(ends, header, datagram, tags));
+        return frames;
+    }
+
+    const std::size_t fragment_header = v4 ? 0 : sizeof(ip6_frag);
+    if (options.mtu < header_length + fragment_header + 8)
+        return {};
+    // all but the last are multiples of eight bytes (RFC 791 §3.2, RFC 8200 §4.5)
+    const std::size_t room = (options.mtu - header_length - fragment_header) & ~std::size_t{7};
+    std::vector<Bytes> frames;
+    for (std::size_t offset = 0; offset < length; offset += room) {
+        const auto part = ByteView(datagram).subspan(offset, std::min(room, length - offset));
+        const bool more = offset + part.size() < length;
+        ip6_frag fragment{};
+        if (v4) {
+            header.fragment = static_cast<std::uint16_t>(offset / 8 | (more ? IP_MF : 0U));
+            header.identification = static_cast<std::uint16_t>(options.identification & 0xffff);
+        } else {
+            fragment.ip6f_nxt = IPPROTO_UDP;
+            fragment.ip6f_offlg = htons(static_cast<std::uint16_t>(offset | (more ? 1U : 0U))); // in units of 8, << 3
+            fragment.ip6f_ident = htonl(options.identification);
+            header.next = IPPROTO_FRAGMENT;
+            header.options = as_bytes(fragment);
+        }
+        frames.push_back(build_ip(ends, header, part, tags));
+    }
+    return frames;
 }
 
 Bytes build_echo_request(const Ends& ends, std::uint16_t identifier, std::uint16_t sequence, TagStack tags) {

@@ -83,6 +83,15 @@ Bytes build_unsolicited_na(const MacAddress& ethernet_source, const MacAddress& 
 Bytes build_neighbor_solicitation(const MacAddress& sender, const IpAddress& sender_ip, const IpAddress& target,
                                   TagStack tags);
 
+/// An IGMP message: TTL 1, TOS 0xc0 and Router Alert (RFC 3376 §4, RFC 2113), padded to 60 bytes.
+Bytes build_igmp(const MacAddress& sender, const IpAddress& source, const IpAddress& destination, ByteView message,
+                 TagStack tags);
+/// An MLD message, whose checksum is set: hop limit 1 and Router Alert (RFC 3810 §5, RFC 2711).
+Bytes build_mld(const MacAddress& sender, const IpAddress& source, const IpAddress& destination, ByteView message,
+                TagStack tags);
+/// Whether the IPv4 header, or the IPv6 Hop-by-Hop header, holds Router Alert with value 0.
+bool has_router_alert(ByteView frame, const ParsedFrame& parsed);
+
 /// RFC 3810 §5.2: a version 2 report to ff02::16 that `listener` takes what is sent to `groups`, from any source; at
 /// most 72 of them, and `source` is link-local or ::.
 Bytes build_mld_report(const MacAddress& listener, const IpAddress& source, std::span<const IpAddress> groups,
@@ -100,6 +109,17 @@ struct Ends {
 Bytes build_tcp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t flags,
                 TagStack tags);
 Bytes build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port, TagStack tags);
+
+struct UdpOptions {
+    std::uint8_t hop_limit = 64; // TTL
+    std::uint8_t traffic_class = 0;
+    std::size_t mtu = 1500;           // bytes of the largest IP packet
+    std::uint32_t identification = 0; // of fragments, another one for each datagram; IPv4 takes the low 16 bits
+};
+/// A UDP datagram with its checksum, each frame padded to 60 bytes; in fragments if it is larger than the MTU (RFC 791
+/// §3.2, RFC 8200 §4.5).  None if it is larger than UDP can be: 65,507 bytes over IPv4, 65,527 over IPv6.
+std::vector<Bytes> build_udp(const Ends& ends, std::uint16_t source_port, std::uint16_t destination_port,
+                             ByteView payload, const UdpOptions& options, TagStack tags);
 Bytes build_echo_request(const Ends& ends, std::uint16_t identifier, std::uint16_t sequence, TagStack tags);
 
 /// Adds the mark of abi/mark.h to an announcement or advertisement that `gateway` sends in a host's name: it is in the
