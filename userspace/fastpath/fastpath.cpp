@@ -307,9 +307,9 @@ void Fastpath::detach_all() {
 Result<> Fastpath::set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac) {
     if (segment > PZ_MAX_SEGMENT)
         return fail(Errc::limit, "the kernel table of segments is full");
-    pz_segment value{.segment = segment, .mac = {}, .pad = {}};
+    pz_segment value{.segment = segment, .mac = {}, .pad = {}, .xsk_first = 0, .xsk_count = 0};
     std::ranges::copy(interface_mac.bytes, value.mac);
-    PZ_TRY(update(skeleton_->maps.pz_segments_v1, &key, &value, "segments"));
+    PZ_TRY(update(skeleton_->maps.pz_segments_v2, &key, &value, "segments"));
     pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
     if (key.outer_vid != 0 || (port.ifindex != 0 && port.ifindex != key.ifindex))
         return {};
@@ -325,7 +325,7 @@ void Fastpath::remove_segment(const pz_segment_key& key) {
     pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
     if (key.outer_vid == 0 && port.ifindex == key.ifindex)
         word_at(&port).store(0);
-    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v1), &key);
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v2), &key);
 }
 
 void Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
