@@ -46,6 +46,14 @@ PZ_INLINE __u32 pz_device(struct pz_ctx *ctx)
 	return ctx->ifindex;
 }
 
+/* Nothing that leaves goes to AF_XDP. */
+PZ_INLINE __u32 pz_xsk_of(struct pz_ctx *ctx, const struct pz_segment *segment)
+{
+	(void)ctx;
+	(void)segment;
+	return PZ_XSKS;
+}
+
 PZ_INLINE int pz_load(struct pz_ctx *ctx, void *to, __u32 length)
 {
 	return bpf_skb_load_bytes(ctx, 0, to, length);
@@ -80,6 +88,14 @@ PZ_INLINE __u32 pz_frame_length(struct pz_ctx *ctx)
 PZ_INLINE __u32 pz_device(struct pz_ctx *ctx)
 {
 	return ctx->ingress_ifindex;
+}
+
+/* Where in pz_xsks_v1 the socket of the frame's receive queue would be; PZ_XSKS: nowhere. */
+PZ_INLINE __u32 pz_xsk_of(struct pz_ctx *ctx, const struct pz_segment *segment)
+{
+	__u32 queue = ctx->rx_queue_index;
+
+	return queue < segment->xsk_count ? segment->xsk_first + queue : PZ_XSKS;
 }
 
 PZ_INLINE int pz_load(struct pz_ctx *ctx, void *to, __u32 length)

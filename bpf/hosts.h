@@ -31,8 +31,8 @@ PZ_INLINE int pz_magic_port(struct pz_ctx *ctx, __u64 udp_offset)
 
 /*
  * The two bit tests that almost every frame on a gateway ends with: is the destination (for ARP and ND: the address
- * asked for) or the sender a host in our care?  The bits know no segment, which costs a look into a table only where
- * two segments use the same address and saves one everywhere else.
+ * asked for) or the sender a host in our care, or a group that an option listens to?  The bits know no segment, which
+ * costs a look into a table only where two segments use the same address and saves one everywhere else.
  */
 PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_link *p)
 {
@@ -52,24 +52,21 @@ PZ_INLINE int pz_filter(struct pz_ctx *ctx, struct pz_link *p)
 		if (p->group)
 			p->magic_port = PZ_U8(l3 + 9) == IPPROTO_UDP &&
 					pz_magic_port(ctx, p->l3_offset + (PZ_U8(l3) & 0xf) * 4);
-		else if (pz_may_have4(l3 + 16))
-			return PZ_CONTINUE;
-		return p->magic_port ? PZ_CONTINUE : XDP_PASS;
+		return p->magic_port || pz_may_have4(l3 + 16) ? PZ_CONTINUE : XDP_PASS;
 	}
 	if (p->l3 == PZ_L3_IPV6) {
 		l3 = pz_at(ctx, p->l3_offset, PZ_IPV6_HLEN);
 		if (!l3)
 			return pz_pass_link(p, PZ_REASON_TOO_SHORT);
 		next = PZ_U8(l3 + 6);
-		if (!p->group) {
-			if (pz_may_have6(l3 + 24))
-				return PZ_CONTINUE;
-		} else {
+		if (p->group) {
 			if (next == IPPROTO_UDP)
 				p->magic_port = pz_magic_port(ctx, p->l3_offset + PZ_IPV6_HLEN);
 			if (p->magic_port || pz_is_extension(next))
 				return PZ_CONTINUE; /* ND may hide behind extension headers (R29); rare enough to look */
 		}
+		if (pz_may_have6(l3 + 24))
+			return PZ_CONTINUE;
 		/* a claim may be unicast to somebody else */
 		l3 = next == IPPROTO_ICMPV6 ? pz_at(ctx, p->l3_offset + PZ_IPV6_HLEN, PZ_ND_LEN) : NULL;
 		return l3 && (pz_may_have6(l3 + 8) || (p->group && PZ_U8(l3) == PZ_ND_RA)) ? PZ_CONTINUE : XDP_PASS;
@@ -121,6 +118,17 @@ PZ_INLINE struct pz_daemon *pz_alive(__u64 now)
 	return daemon;
 }
 
+/* RFC 2710, RFC 3810 */
+#define PZ_MLD_QUERY 130
+#define PZ_MLD_REPORT 131
+#define PZ_MLD_DONE 132
+#define PZ_MLD2_REPORT 143
+
+PZ_INLINE int pz_is_mld(__u8 type)
+{
+	return (type >= PZ_MLD_QUERY && type <= PZ_MLD_DONE) || type == PZ_MLD2_REPORT;
+}
+
 /* Which sign of life the owner's frame is (design section 6); NONE: it may come from a NIC's offload or firmware. */
 PZ_INLINE __u8 pz_sign_of(struct pz_ctx *ctx, const struct pz_packet *p)
 {
@@ -145,9 +153,9 @@ PZ_INLINE __u8 pz_sign_of(struct pz_ctx *ctx, const struct pz_packet *p)
 			return PZ_SIGN_ND;
 		case PZ_ND_NA:
 			return PZ_SIGN_REPLY;
-		case 131: /* MLD reports and Done (RFC 2710, RFC 3810) */
-		case 132:
-		case 143:
+		case PZ_MLD_REPORT:
+		case PZ_MLD_DONE:
+		case PZ_MLD2_REPORT:
 			return PZ_SIGN_GROUP;
 		}
 	}
@@ -335,7 +343,7 @@ PZ_INLINE int pz_claims(struct pz_ctx *ctx, struct pz_packet *p, __u64 now)
 
 	if (!pz_claimed_address(p, &report))
 		return PZ_CONTINUE;
-	if (!pz_find_reported(p, &report, &claimed))
+	if (!pz_find_reported(p, &report, &claimed) || claimed.host == PZ_LISTENERS)
 		return PZ_CONTINUE;
 	if (pz_owner_of(p->segment, p->lladdr) == claimed.host || pz_same_mac(p->lladdr, claimed.mac))
 		return PZ_CONTINUE;
@@ -367,11 +375,49 @@ PZ_INLINE int pz_valid_source(const struct pz_packet *p)
 	return p->source[0] != 0xff && (PZ_U64(p->source) || PZ_U64(p->source + 8) != bpf_cpu_to_be64(1));
 }
 
+#define PZ_PORT_MDNS 5353
+#define PZ_PORT_LLMNR 5355
+
+/* The option that a packet to a group is for (enum pz_listen); 0: none. */
+PZ_INLINE __u8 pz_listener(struct pz_ctx *ctx, const struct pz_packet *p)
+{
+	void *udp;
+	__u16 port;
+
+	if (p->status != PZ_REASON_NOBODY || p->l3 == PZ_L3_ARP)
+		return 0;
+	if (p->protocol == IPPROTO_UDP) {
+		udp = pz_udp(ctx, p);
+		port = udp ? bpf_ntohs(PZ_U16(udp + 2)) : 0;
+		return port == PZ_PORT_MDNS ? PZ_LISTEN_MDNS : port == PZ_PORT_LLMNR ? PZ_LISTEN_LLMNR : 0;
+	}
+	if (p->l3 == PZ_L3_IPV4)
+		return p->protocol == IPPROTO_IGMP ? PZ_LISTEN_GROUPS : 0;
+	return p->protocol == IPPROTO_ICMPV6 && pz_is_mld(p->icmp_type) ? PZ_LISTEN_GROUPS : 0;
+}
+
+/*
+ * A packet to a group that options listen to passes, whoever sent it; those of `options` that it is for get a copy.  Some
+ * access points turn multicast into unicast.  What was said of the sender stays the frame's reason, unless the copy is
+ * lost; but a lost release (ring-full) is what the daemon has to know.
+ */
+PZ_INLINE void pz_copy_to_options(struct pz_ctx *ctx, struct pz_packet *p, __u8 options)
+{
+	__u8 listener = pz_listener(ctx, p) & options;
+
+	if (!listener || !(PZ_IS_EGRESS || p->group || pz_same_mac(p->destination_mac, p->own_mac)))
+		return;
+	if (!pz_report_option(ctx, p, listener, 0, 0))
+		p->reason = p->reason == PZ_REASON_RING_FULL ? p->reason : PZ_REASON_OPTION_LOST;
+	else if (p->reason == PZ_REASON_NOBODY)
+		p->reason = PZ_REASON_MULTICAST_COPIED;
+}
+
 /* Fills in the sleeper that the frame is for.  Everything else passes here. */
 PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 {
 	struct pz_segment_key key = {.ifindex = pz_device(ctx), .outer_vid = p->outer_vid, .inner_vid = p->inner_vid};
-	struct pz_segment *segment = bpf_map_lookup_elem(&pz_segments_v1, &key);
+	struct pz_segment *segment = bpf_map_lookup_elem(&pz_segments_v2, &key);
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct pz_daemon *daemon = pz_alive(now);
 	struct pz_policy *policy;
@@ -385,6 +431,7 @@ PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 	if (!daemon)
 		return pz_pass(p, PZ_REASON_DAEMON_GONE);
 	p->segment = segment->segment;
+	p->xsk = pz_xsk_of(ctx, segment);
 	pz_note_segment(p->segment);
 	pz_copy_mac(p->own_mac, segment->mac);
 
@@ -402,9 +449,13 @@ PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 	}
 	if (!PZ_IS_EGRESS && pz_claims(ctx, p, now) != PZ_CONTINUE)
 		return XDP_PASS;
+	found = pz_find_target(p, &index);
+	if (found && index.host == PZ_LISTENERS) {
+		pz_copy_to_options(ctx, p, index.mac[0]);
+		found = 0;
+	}
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return PZ_CONTINUE;
-	found = pz_find_target(p, &index);
 	if (!found && p->l3 == PZ_L3_IPV6 && !p->group) {
 		/* unicast ND about an address that is not ours, to one that is */
 		pz_copy16(p->target, p->destination);
@@ -427,6 +478,7 @@ PZ_INLINE int pz_hosts(struct pz_ctx *ctx, struct pz_packet *p)
 	p->host = index.host;
 	p->index_flags = index.flags;
 	p->echo = policy->echo;
+	p->options = policy->flags;
 	pz_copy_mac(p->answer_mac, index.mac);
 	if (p->status == PZ_REASON_NOBODY && !pz_valid_source(p))
 		p->status = PZ_REASON_IP_MALFORMED;

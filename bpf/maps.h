@@ -11,7 +11,7 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, struct pz_segment_key);
 	__type(value, struct pz_segment);
-} pz_segments_v1 SEC(".maps");
+} pz_segments_v2 SEC(".maps");
 
 /* The untagged segment of an interface, for the usual questions.  Writer: daemon. */
 struct {
@@ -22,7 +22,10 @@ struct {
 	__type(value, struct pz_port);
 } pz_ports_v1 SEC(".maps");
 
-/* {segment, IPv4 address} -> who answers, and with which MAC.  Writer: daemon.  An entry means: answer for it. */
+/*
+ * {segment, IPv4 address} -> who answers, and with which MAC.  Writer: daemon.  An entry means: answer for it; or listen
+ * to it, if it is a group's.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -187,7 +190,17 @@ struct {
 /* What was overheard; a flood of it cannot lose a wake.  Reader: the daemon's loop. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 19);
+	__uint(max_entries, 1 << 20);
 } pz_overheard_v1 SEC(".maps");
+
+#ifndef PZ_EGRESS
+/* pz_segment.xsk_first + receive queue -> AF_XDP socket.  Writer: daemon; the kernel takes out those that are closed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, PZ_XSKS);
+	__type(key, __u32);
+	__type(value, __u32);
+} pz_xsks_v1 SEC(".maps");
+#endif
 
 #endif

@@ -44,7 +44,7 @@ struct pz_packet {
 	__u32 reason;  /* enum pz_reason of the verdict */
 	__u32 segment; /* from here on found by the hosts stage */
 	__u32 host;    /* up to here */
-	__u32 pad;
+	__u32 xsk;     /* where in pz_xsks_v1 the socket of its queue would be; PZ_XSKS: nowhere */
 	__u16 l3_offset;
 	__u16 l4_offset;
 	__u16 l4_length; /* by the IP header */
@@ -68,11 +68,11 @@ struct pz_packet {
 	__u8 nd_flags;      /* NA: first byte of the flags */
 	__u8 index_flags;   /* enum pz_index_flag; from here on of the target's host */
 	__u8 answer_mac[6];
-	__u8 echo; /* enum pz_echo_mode */
-	__u8 pad3;
+	__u8 echo;    /* enum pz_echo_mode */
+	__u8 options; /* enum pz_policy_flag */
 	__u8 own_mac[6];
-	__u8 marked; /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
-	__u8 pad4;
+	__u8 marked;         /* ARP and NA: a proxy sent it in a host's name (abi/mark.h) ... */
+	__u8 steer;          /* enum pz_listen: the option that it is for */
 	__u8 gateway_mac[6]; /* ... this one */
 	__u8 pad5[2];
 };
@@ -292,6 +292,16 @@ PZ_INLINE __u32 pz_check_ip_options(struct pz_ctx *ctx, __u64 offset, __u32 leng
 }
 
 PZ_GLOBAL __u32 pz_checksum(struct pz_ctx *ctx, __u32 offset, __u32 length);
+
+/* The UDP header, if its length is right. */
+PZ_INLINE void *pz_udp(struct pz_ctx *ctx, const struct pz_packet *p)
+{
+	void *udp = pz_at(ctx, p->l4_offset, 8);
+
+	if (!udp || bpf_ntohs(PZ_U16(udp + 4)) < 8 || bpf_ntohs(PZ_U16(udp + 4)) > p->l4_length)
+		return NULL;
+	return udp;
+}
 
 PZ_INLINE int pz_parse_ipv4(struct pz_ctx *ctx, struct pz_packet *p)
 {

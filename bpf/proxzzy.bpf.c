@@ -14,6 +14,8 @@
  *   any sign of life of the owner                       released on this frame, passed, event
  *   another node claims a sleeper's address             passed, event
  *   TCP SYN or UDP to a wake port, Magic Packet         trigger: event with the frame, which user space holds
+ *   mDNS to a sleeper's own address                     steered to the option: AF_XDP, or event and dropped
+ *   mDNS, LLMNR, IGMP, MLD to a group with listeners    passed, event with a copy
  *   fragment, source route, bad header or checksum      ignored, by reason
  *   any other unicast to a sleeper                      ignored
  *   everything else                                     passed
@@ -49,7 +51,7 @@ PZ_GLOBAL __u32 pz_serve(struct pz_ctx *ctx, __u64 link)
 	if (action == PZ_CONTINUE)
 		action = pz_wake(ctx, p);
 	if (action == PZ_CONTINUE)
-		action = pz_steer(p);
+		action = pz_steer(ctx, p);
 	if ((action == XDP_DROP ? PZ_NON_WAKES : PZ_PASSED_NON_WAKES) >> p->reason & 1)
 		pz_report_non_wake(ctx, p);
 	return p->reason << 8 | action;

@@ -32,7 +32,8 @@ PZ_INLINE int pz_is_ours(__u32 segment, const void *mac)
 /* Whether the kernel answers for what was found, asked by a frame to its MAC, to the gateway's or to a group. */
 PZ_INLINE int pz_usually_answered(const struct pz_index *index, const struct pz_port *port, const void *eth)
 {
-	return !(index->flags & PZ_INDEX_UNANSWERED) && !pz_may_be_released(index->host) &&
+	return index->host != PZ_LISTENERS && !(index->flags & PZ_INDEX_UNANSWERED) &&
+	       !pz_may_be_released(index->host) &&
 	       ((PZ_U8(eth) & 1) || pz_same_mac(eth, index->mac) || pz_same_mac(eth, port->mac));
 }
 

@@ -91,7 +91,7 @@ struct pz_report {
 	__u32 host;
 	__u32 generation;
 	__u16 port;
-	__u8 detail; /* enum pz_sign; TRIGGER: enum pz_asked */
+	__u8 detail; /* enum pz_sign; TRIGGER: enum pz_asked; OPTION: enum pz_listen */
 	__u8 family; /* enum pz_family of `address` */
 };
 
@@ -117,6 +117,7 @@ PZ_INLINE void pz_fill_event(struct pz_ctx *ctx, const struct pz_packet *p, cons
 	pz_copy16(event->address, report->address);
 	event->port = report->port;
 	event->protocol = p->l3 == PZ_L3_MAGIC || p->l3 == PZ_L3_ARP ? 0 : p->protocol;
+	event->leaves = PZ_IS_EGRESS;
 	__builtin_memset(event->pad, 0, sizeof(event->pad));
 }
 
@@ -130,13 +131,18 @@ PZ_INLINE int pz_note_event(struct pz_ctx *ctx, const struct pz_packet *p, const
 		captured = PZ_EVENT_SMALL_FRAME;
 	if (report->kind == PZ_EVENT_TRIGGER && pz_is_several(ctx))
 		captured = 0;
-	size = captured > PZ_EVENT_SMALL_FRAME ? PZ_EVENT_LARGE_SIZE : PZ_EVENT_SMALL_SIZE;
+	if (report->kind == PZ_EVENT_OPTION)
+		captured = p->length; /* any that is reported fits */
+	size = captured > PZ_EVENT_LARGE_FRAME   ? PZ_EVENT_JUMBO_SIZE
+	       : captured > PZ_EVENT_SMALL_FRAME ? PZ_EVENT_LARGE_SIZE
+						 : PZ_EVENT_SMALL_SIZE;
 
 	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) + size + BPF_RINGBUF_HDR_SZ >=
 	    bpf_ringbuf_query(ring, BPF_RB_RING_SIZE))
 		return 0;
 	if (report->kind == PZ_EVENT_TRIGGER || report->kind == PZ_EVENT_CONFLICT ||
-	    report->kind == PZ_EVENT_NON_WAKE || report->kind == PZ_EVENT_SECOND_PROXY)
+	    report->kind == PZ_EVENT_NON_WAKE || report->kind == PZ_EVENT_SECOND_PROXY ||
+	    report->kind == PZ_EVENT_OPTION)
 		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_TARGET], captured);
 	else
 		pz_fill_event(ctx, p, report, &explanation.events[PZ_SLOT_SENDER], captured);
@@ -158,9 +164,9 @@ PZ_INLINE int pz_capture(struct pz_ctx *ctx, void *to, __u64 length, const __u64
 }
 
 /*
- * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a frame that fits
- * neither is reported without its bytes, and of a non-wake the beginning is enough.  False: the ring is full.  Global,
- * so that it is verified once.
+ * Hands the frame to user space, on the ring of its kind.  Two sizes, because the ring zeroes nothing but is bounded; a
+ * frame that fits neither is reported without its bytes, and of a non-wake the beginning is enough.  What an option is
+ * to read has a third one.  False: the ring is full.  Global, so that it is verified once.
  */
 PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
@@ -187,6 +193,15 @@ PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struc
 			length = 0;
 		pz_fill_event(ctx, p, report, &large->event, length);
 		bpf_ringbuf_submit(large, 0);
+	} else if (report->kind == PZ_EVENT_OPTION && length > PZ_EVENT_LARGE_FRAME) {
+		struct pz_event_jumbo *jumbo = bpf_ringbuf_reserve(ring, sizeof(*jumbo), 0);
+
+		if (!jumbo)
+			return 0;
+		if (pz_capture(ctx, jumbo->frame, length, PZ_EVENT_JUMBO_FRAME))
+			length = 0;
+		pz_fill_event(ctx, p, report, &jumbo->event, length);
+		bpf_ringbuf_submit(jumbo, 0);
 	} else {
 		struct pz_event_small *small = bpf_ringbuf_reserve(ring, sizeof(*small), 0);
 
@@ -409,6 +424,41 @@ PZ_INLINE void pz_report_use(struct pz_ctx *ctx, const struct pz_packet *p, stru
 	    pz_take_claim(live, report))
 		pz_emit(ctx, p, report);
 }
+
+/*
+ * Gives an option its packet: a group's (generation 0) or a sleeper's.  Whole or not at all, and the larger part of the
+ * ring stays for the others on it, whose own bound is half of it.  False: the option misses it.  Global, for the room
+ * that it needs on the stack.
+ */
+PZ_GLOBAL int pz_report_option(struct pz_ctx *ctx, const struct pz_packet *p, __u32 listener, __u32 host,
+			       __u32 generation)
+{
+	struct pz_report report = {.time_ns = bpf_ktime_get_ns(), .kind = PZ_EVENT_OPTION, .host = host};
+
+	if (!p || p->length > PZ_EVENT_JUMBO_FRAME || pz_is_several(ctx) ||
+	    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_AVAIL_DATA) >
+		    bpf_ringbuf_query(&pz_overheard_v1, BPF_RB_RING_SIZE) / 4)
+		return 0;
+	report.generation = generation;
+	report.reason = generation ? PZ_REASON_STEERED : PZ_REASON_MULTICAST_COPIED;
+	report.detail = listener;
+	report.family = p->target_family;
+	pz_copy16(report.address, p->target);
+	return pz_emit(ctx, p, &report);
+}
+
+#ifndef PZ_EGRESS
+/* Gives the frame to the socket of its queue; PZ_CONTINUE: there is none, or it has no room for so much. */
+PZ_INLINE int pz_redirect(struct pz_ctx *ctx, const struct pz_packet *p)
+{
+	__u32 xsk = p->xsk;
+
+	if (xsk >= PZ_XSKS || p->length > PZ_XSK_FRAME_ROOM || !pz_at(ctx, (__u64)p->length - 1, 1) ||
+	    !bpf_map_lookup_elem(&pz_xsks_v1, &xsk))
+		return PZ_CONTINUE;
+	return dry_run ? XDP_REDIRECT : bpf_redirect_map(&pz_xsks_v1, xsk, XDP_DROP);
+}
+#endif
 
 PZ_INLINE void pz_mark_lost(struct pz_live *live)
 {

@@ -239,9 +239,8 @@ PZ_INLINE int pz_wake_udp(struct pz_ctx *ctx, struct pz_packet *p)
 		start = p->l3_offset;
 		end = p->length;
 	} else {
-		udp = pz_at(ctx, p->l4_offset, 8);
-		if (!udp || p->l4_length < 8 || bpf_ntohs(PZ_U16(udp + 4)) < 8 ||
-		    bpf_ntohs(PZ_U16(udp + 4)) > p->l4_length)
+		udp = pz_udp(ctx, p);
+		if (!udp)
 			return pz_ignore(p, PZ_REASON_L4_MALFORMED);
 		port = bpf_ntohs(PZ_U16(udp + 2));
 		start = p->l4_offset + 8;
@@ -264,6 +263,10 @@ PZ_INLINE int pz_wake_udp(struct pz_ctx *ctx, struct pz_packet *p)
 		return pz_trigger(ctx, p, magic.host, PZ_REASON_TRIGGER_MAGIC, port);
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return XDP_PASS; /* nobody's, or its sender was the story */
+	if (port == PZ_PORT_MDNS && (p->options & PZ_POLICY_MDNS)) {
+		p->steer = PZ_LISTEN_MDNS; /* a question wakes nobody, whatever the rules are */
+		return PZ_CONTINUE;
+	}
 	if (!pz_wakes_for(p, IPPROTO_UDP, port))
 		return pz_ignore(p, PZ_REASON_PORT_CLOSED);
 	return pz_trigger(ctx, p, p->host, PZ_REASON_TRIGGER_UDP, port);

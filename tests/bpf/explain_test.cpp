@@ -25,7 +25,8 @@ using Events = std::array<std::optional<std::string>, PZ_SLOT_COUNT>;
 void add(Events& events, pz_event event) {
     event.time_ns = 0;
     const bool of_target = event.kind == PZ_EVENT_TRIGGER || event.kind == PZ_EVENT_CONFLICT ||
-                           event.kind == PZ_EVENT_NON_WAKE || event.kind == PZ_EVENT_SECOND_PROXY;
+                           event.kind == PZ_EVENT_NON_WAKE || event.kind == PZ_EVENT_SECOND_PROXY ||
+                           event.kind == PZ_EVENT_OPTION;
     auto& slot = events.at(of_target ? PZ_SLOT_TARGET : PZ_SLOT_SENDER);
     EXPECT_FALSE(slot) << "two events of one slot";
     slot = std::string(reinterpret_cast<const char*>(&event), sizeof event);
@@ -55,6 +56,8 @@ protected:
         bpf_map* map = nullptr;
         bpf_object__for_each_map(map, kernel().skeleton()->obj) {
             std::string& bytes = all[bpf_map__name(map)];
+            if (bpf_map__type(map) == BPF_MAP_TYPE_XSKMAP)
+                continue; // cannot be read
             if (bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF)
                 bytes = ring_positions(bpf_map__fd(map));
             else
@@ -184,11 +187,18 @@ std::vector<std::pair<std::string, Packet>> entangled() {
         {"SYN to another MAC", Ether{.destination = stranger_mac} / Ip4{} / Tcp{}},
         {"SYN that is too long to be held", Ether{} / Ip4{} / Tcp{} / Raw{PZ_EVENT_LARGE_FRAME, 1}},
         {"echo that is longer than a page", Ether{} / Ip4{} / Icmp4{} / Raw{8000, 1}},
+        {"mDNS question to the sleeper itself", Ether{} / Ip4{} / Udp{.destination_port = 5353} / Raw{40, 1}},
+        {"mDNS question to the group", mdns_question()},
+        {"long mDNS message to the group", mdns_question(Raw{8000, 1})},
+        {"the owner's mDNS message", // a sign of life, and copied
+         Ether{.destination = mdns_mac, .source = host_mac} / Ip4{.source = host_ip4, .destination = mdns_ip4} /
+             Udp{.source_port = 5353, .destination_port = 5353} / Raw{40, 1}},
     };
 }
 
 TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
     kernel().put(neighbour());
+    kernel().put_index(segment_lan, mdns_ip4, listeners(PZ_LISTEN_MDNS));
     std::vector<std::pair<std::string, Bytes>> frames;
     for (const auto& [what, frame, needed] : corpus())
         frames.emplace_back(what, frame);
@@ -200,7 +210,7 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
             for (const bool released : {false, true}) {
                 Host host;
                 host.stage = static_cast<std::uint8_t>(stage);
-                host.flags = PZ_POLICY_LEARN;
+                host.flags = PZ_POLICY_LEARN | PZ_POLICY_MDNS;
                 host.echo = static_cast<std::uint8_t>(echo);
                 host.secureon = {{1, 2, 3, 4, 5, 6}};
                 if (echo == PZ_ECHO_ANSWER)
@@ -216,11 +226,12 @@ TEST_F(ExplainTest, EveryFrameInEveryStateIsToldAsItHappens) {
                 }
             }
     for (const std::uint32_t reason :
-         {PZ_REASON_TRIGGER_SYN,    PZ_REASON_TRIGGER_MAGIC, PZ_REASON_TRIGGER_ECHO,    PZ_REASON_MAGIC_REPEATS,
-          PZ_REASON_MAGIC_PASSWORD, PZ_REASON_ARP_ANSWERED,  PZ_REASON_ND_DAD_ANSWERED, PZ_REASON_ECHO_ANSWERED,
-          PZ_REASON_SIGN_OF_LIFE,   PZ_REASON_OWNER_ARMING,  PZ_REASON_OWNER_WATCHED,   PZ_REASON_OWNER_SEEN,
-          PZ_REASON_NIC_ANSWERS,    PZ_REASON_CONFLICT,      PZ_REASON_UNANSWERED,      PZ_REASON_OWN_FRAME,
-          PZ_REASON_SECOND_PROXY,   PZ_REASON_PORT_CLOSED,   PZ_REASON_RELEASED,        PZ_REASON_NOT_ADDRESSED})
+         {PZ_REASON_TRIGGER_SYN,    PZ_REASON_TRIGGER_MAGIC,   PZ_REASON_TRIGGER_ECHO,    PZ_REASON_MAGIC_REPEATS,
+          PZ_REASON_MAGIC_PASSWORD, PZ_REASON_ARP_ANSWERED,    PZ_REASON_ND_DAD_ANSWERED, PZ_REASON_ECHO_ANSWERED,
+          PZ_REASON_SIGN_OF_LIFE,   PZ_REASON_OWNER_ARMING,    PZ_REASON_OWNER_WATCHED,   PZ_REASON_OWNER_SEEN,
+          PZ_REASON_NIC_ANSWERS,    PZ_REASON_CONFLICT,        PZ_REASON_UNANSWERED,      PZ_REASON_OWN_FRAME,
+          PZ_REASON_SECOND_PROXY,   PZ_REASON_PORT_CLOSED,     PZ_REASON_RELEASED,        PZ_REASON_NOT_ADDRESSED,
+          PZ_REASON_STEERED,        PZ_REASON_MULTICAST_COPIED})
         EXPECT_TRUE(seen_.contains(reason)) << reason_name(reason) << " was not among them";
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -60,7 +61,7 @@ struct Host {
 struct Event {
     pz_event header{};
     Bytes frame;             // the captured bytes
-    std::size_t record_size; // PZ_EVENT_SMALL_SIZE or PZ_EVENT_LARGE_SIZE
+    std::size_t record_size; // PZ_EVENT_SMALL_SIZE, PZ_EVENT_LARGE_SIZE or PZ_EVENT_JUMBO_SIZE
 };
 
 /// CLOCK_MONOTONIC, as in events and pz_live.
@@ -89,6 +90,7 @@ struct ExpectedEvent {
     std::optional<std::uint16_t> port = std::nullopt;
     std::optional<std::uint8_t> protocol = std::nullopt;
     std::optional<Mac> mac = std::nullopt;
+    std::optional<std::uint32_t> segment = std::nullopt; // else the host's
     bool carries_frame = true; // only looked at when `check_frame`
     bool check_frame = false;
 };
@@ -143,7 +145,12 @@ public:
     void reset();
     void clear_askers();
     void put_segment(std::uint16_t outer, std::uint16_t inner, std::uint32_t segment, const Mac& mac = gateway_mac);
+    /// AF_XDP sockets of the interface, from that entry on; none: it has none.
+    void put_xsks(std::uint32_t first, std::span<const int> sockets);
     void put(const Host& host);
+    /// An entry by itself, without a host.
+    void put_index(std::uint32_t segment, const Ip4Address& address, const pz_index& index);
+    void put_index(std::uint32_t segment, const Ip6Address& address, const pz_index& index);
     void put_policy(const Host& host);
     /// put_policy(), except that the rule slots beyond the count keep what they held.
     void put_policy_keeping_rules(const Host& host);
@@ -184,6 +191,7 @@ public:
 private:
     template <class Rodata>
     static void configure(Rodata& rodata);
+    void put_segments();
     void set_filter_bits(const char* filter, std::uint64_t hash);
     [[nodiscard]] int map(const char* name) const;
     void clear_hash(const char* name, std::size_t key_size);
@@ -197,6 +205,8 @@ private:
     bool egress_turn_ = false;
     int before_egress_ = -1;
     std::uint32_t gso_size_ = 0;
+    std::uint32_t xsk_first_ = 0;
+    std::uint32_t xsk_count_ = 0;
     ring_buffer* triggers_ring_ = nullptr;
     ring_buffer* overheard_ring_ = nullptr;
     std::vector<Event> triggers_;
@@ -298,6 +308,16 @@ inline Packet echo6(Raw payload = Raw{"abcdefghijklmnopqrstuvwabcdefghi"}) {
 inline Packet echo6_reply(Raw payload = Raw{"abcdefghijklmnopqrstuvwabcdefghi"}) {
     return Ether{.destination = client_mac, .source = host_mac} /
            Ip6{.source = host_ip6(), .destination = client_ip6()} / Icmp6{.type = 129} / std::move(payload);
+}
+inline const Ip4Address mdns_ip4 = {{224, 0, 0, 251}};
+inline const Mac mdns_mac = {{0x01, 0x00, 0x5e, 0x00, 0x00, 0xfb}};
+inline Packet mdns_question(Raw message = Raw{40, 1}) {
+    return Ether{.destination = mdns_mac} / Ip4{.destination = mdns_ip4, .ttl = 255} /
+           Udp{.source_port = 5353, .destination_port = 5353} / std::move(message);
+}
+/// What the daemon puts at a group that `options` (enum pz_listen) listen to.
+inline pz_index listeners(std::uint8_t options) {
+    return {.mac = {options}, .flags = PZ_INDEX_UNANSWERED, .host = PZ_LISTENERS};
 }
 /// Sync of `sync` bytes 0xff, `repeats` times the MAC, then `password`.
 inline Bytes magic(const Mac& mac = host_mac, std::size_t repeats = 16, Bytes password = {}, std::size_t sync = 6) {

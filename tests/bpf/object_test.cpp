@@ -50,7 +50,7 @@ struct Layout {
 const std::vector<Layout>& layouts() {
     static const std::vector<Layout> all = {
         PZ_LAYOUT(3, pz_segment_key, ifindex, outer_vid, inner_vid),
-        PZ_LAYOUT(3, pz_segment, segment, mac, pad),
+        PZ_LAYOUT(5, pz_segment, segment, mac, pad, xsk_first, xsk_count),
         PZ_LAYOUT(2, pz_index4_key, segment, address),
         PZ_LAYOUT(2, pz_index6_key, segment, address),
         PZ_LAYOUT(3, pz_index, mac, flags, host),
@@ -89,7 +89,7 @@ struct MapShape {
     std::string_view value;
 };
 constexpr std::array<MapShape, 18> map_shapes = {{
-    {"pz_segments_v1", BPF_MAP_TYPE_HASH, "pz_segment_key", "pz_segment"},
+    {"pz_segments_v2", BPF_MAP_TYPE_HASH, "pz_segment_key", "pz_segment"},
     {"pz_ports_v1", BPF_MAP_TYPE_ARRAY, "", "pz_port"},
     {"pz_index4_v2", BPF_MAP_TYPE_ARRAY, "", "pz_bucket4"},
     {"pz_index6_v2", BPF_MAP_TYPE_ARRAY, "", "pz_bucket6"},
@@ -178,6 +178,9 @@ TEST_F(LayoutTest, EveryMapHasItsTypeKeyAndValue) {
         EXPECT_EQ(bpf_map__type(map), BPF_MAP_TYPE_RINGBUF);
         EXPECT_GE(bpf_map__max_entries(map), 64U * PZ_EVENT_LARGE_SIZE) << ring;
     }
+    const auto* xsks = skeleton_->maps.pz_xsks_v1;
+    EXPECT_EQ(bpf_map__type(xsks), BPF_MAP_TYPE_XSKMAP);
+    EXPECT_EQ(bpf_map__max_entries(xsks), std::uint32_t{PZ_XSKS});
 }
 
 TEST_F(LayoutTest, NoMapIsUnknownToThisTest) {
@@ -187,7 +190,7 @@ TEST_F(LayoutTest, NoMapIsUnknownToThisTest) {
         const std::string_view map_name = bpf_map__name(map);
         const bool known = std::ranges::any_of(map_shapes, [&](const auto& s) { return s.name == map_name; }) ||
                            std::ranges::find(maps_of_maps, map_name) != maps_of_maps.end() ||
-                           map_name == "pz_triggers_v1" || map_name == "pz_overheard_v1" ||
+                           map_name == "pz_triggers_v1" || map_name == "pz_overheard_v1" || map_name == "pz_xsks_v1" ||
                            map_name.ends_with(".rodata") || map_name.ends_with(".bss");
         EXPECT_TRUE(known) << map_name;
     }

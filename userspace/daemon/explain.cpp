@@ -126,12 +126,25 @@ std::string after_conflict(const pz_event& event, const Host& host, const Presen
     return fmt::format("reports the conflict; {} stays {}", name, to_string(host.state));
 }
 
+std::string_view option_of(const pz_event& event) {
+    switch (event.detail) {
+    case PZ_LISTEN_MDNS:
+        return "mDNS";
+    case PZ_LISTEN_LLMNR:
+        return "LLMNR";
+    default:
+        return "IGMP and MLD";
+    }
+}
+
 std::string after(const pz_event& event, const Host* host, const PresenceTable& table, const NicAnswers& nic_answers,
                   const Refuses& refuses, Instant now) {
     if (event.kind == PZ_EVENT_ROUTER)
         return "extends the validity of hosts' addresses in its prefixes (RFC 4862)";
     if (event.kind == PZ_EVENT_ADDRESS)
         return "learns the address for the sender, unless another host or the gateway has it";
+    if (event.kind == PZ_EVENT_OPTION && event.generation == 0)
+        return fmt::format("gives the message to {}, which answers for the hosts that it is about", option_of(event));
     if (host == nullptr)
         return "nothing: the host has left proxy care";
     switch (event.kind) {
@@ -148,21 +161,25 @@ std::string after(const pz_event& event, const Host* host, const PresenceTable& 
         return fmt::format("notes that {} slept on; `proxzzyctl why {}` shows it", host->name, host->name);
     case PZ_EVENT_SECOND_PROXY:
         return fmt::format("reports that another gateway stands in for {} too", host->name);
+    case PZ_EVENT_OPTION:
+        return fmt::format("gives the message to {}, which answers for {}", option_of(event), host->name);
     default: // PZ_EVENT_NIC_ANSWERS
         return fmt::format("remembers that the NIC of {} answers by itself", host->name);
     }
 }
 
 std::string_view name_of(pz_event_kind kind) {
-    constexpr std::array<std::string_view, 10> names{
-        "", "trigger", "release", "proof", "conflict", "nic-answers", "non-wake", "second-proxy", "router", "address"};
+    constexpr std::array<std::string_view, 11> names{"",         "trigger",     "release",  "proof",
+                                                     "conflict", "nic-answers", "non-wake", "second-proxy",
+                                                     "router",   "address",     "option"};
     return names.at(kind);
 }
 
 control::FrameVerdict verdict_of(std::uint32_t action) {
     if (action == XDP_TX)
         return control::FrameVerdict::answer;
-    return action == XDP_DROP ? control::FrameVerdict::drop : control::FrameVerdict::pass;
+    // what is steered does not get to the sleeper either
+    return action == XDP_DROP || action == XDP_REDIRECT ? control::FrameVerdict::drop : control::FrameVerdict::pass;
 }
 
 } // namespace

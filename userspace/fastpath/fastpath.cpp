@@ -307,9 +307,10 @@ void Fastpath::detach_all() {
 Result<> Fastpath::set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac) {
     if (segment > PZ_MAX_SEGMENT)
         return fail(Errc::limit, "the kernel table of segments is full");
-    pz_segment value{.segment = segment, .mac = {}, .pad = {}};
+    pz_segment& value = segments_[key];
+    value = {.segment = segment, .mac = {}, .pad = {}, .xsk_first = 0, .xsk_count = 0};
     std::ranges::copy(interface_mac.bytes, value.mac);
-    PZ_TRY(update(skeleton_->maps.pz_segments_v1, &key, &value, "segments"));
+    PZ_TRY(write_segment(key));
     pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
     if (key.outer_vid != 0 || (port.ifindex != 0 && port.ifindex != key.ifindex))
         return {};
@@ -325,7 +326,86 @@ void Fastpath::remove_segment(const pz_segment_key& key) {
     pz_port& port = tables_.ports[key.ifindex % PZ_PORTS];
     if (key.outer_vid == 0 && port.ifindex == key.ifindex)
         word_at(&port).store(0);
-    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v1), &key);
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_segments_v2), &key);
+    segments_.erase(key);
+}
+
+/// As it is in `segments_`, with the sockets that its device has now.
+Result<> Fastpath::write_segment(const pz_segment_key& key) {
+    pz_segment& value = segments_.at(key);
+    const auto found = xsks_.find(key.ifindex);
+    const Range range = found == xsks_.end() ? Range{} : found->second;
+    value.xsk_first = range.first;
+    value.xsk_count = range.count;
+    return update(skeleton_->maps.pz_segments_v2, &key, &value, "segments");
+}
+
+Result<std::uint32_t> Fastpath::room_for_xsks(std::uint32_t count) const {
+    std::vector<Range> taken;
+    for (const auto& [ifindex, range] : xsks_)
+        taken.push_back(range);
+    std::ranges::sort(taken, {}, &Range::first);
+    taken.push_back({.first = PZ_XSKS, .count = 0});
+    std::uint32_t first = 0;
+    for (const Range& range : taken) {
+        if (range.first - first >= count)
+            return first;
+        first = range.first + range.count;
+    }
+    return fail(Errc::limit, "the kernel table of AF_XDP sockets is full");
+}
+
+void Fastpath::clear_xsks(std::uint32_t first, std::uint32_t count) {
+    for (std::uint32_t at = first; at < first + count; at++)
+        bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.pz_xsks_v1), &at);
+}
+
+Result<> Fastpath::set_xsks(int ifindex, std::span<const int> sockets) {
+    const auto device = static_cast<std::uint32_t>(ifindex);
+    const auto write_segments = [&]() -> Result<> {
+        for (const auto& [key, value] : segments_)
+            if (key.ifindex == device)
+                PZ_TRY(write_segment(key));
+        return {};
+    };
+    if (const auto had = xsks_.find(device); had != xsks_.end()) {
+        const Range range = had->second;
+        xsks_.erase(had);
+        PZ_TRY(write_segments());
+        clear_xsks(range.first, range.count);
+    }
+    if (sockets.empty())
+        return {};
+    const auto count = static_cast<std::uint32_t>(sockets.size());
+    const std::uint32_t first = PZ_TRY(room_for_xsks(count));
+    for (std::uint32_t i = 0; i < count; i++) {
+        const std::uint32_t at = first + i;
+        if (auto put = update(skeleton_->maps.pz_xsks_v1, &at, &sockets[i], "AF_XDP sockets"); !put) {
+            clear_xsks(first, i);
+            return put;
+        }
+    }
+    xsks_[device] = {.first = first, .count = count};
+    return write_segments();
+}
+
+Result<> Fastpath::listen(std::uint32_t segment, const IpAddress& group, std::uint8_t options) {
+    if (options == 0) {
+        unlisten(segment, group);
+        return {};
+    }
+    // UNANSWERED: so that nothing takes it for an address to answer for
+    const pz_index value{.mac = {options}, .flags = PZ_INDEX_UNANSWERED, .host = PZ_LISTENERS};
+    const Reference reference = PZ_TRY(put(segment, group, value));
+    listened_.insert_or_assign({segment, group}, reference);
+    return {};
+}
+
+void Fastpath::unlisten(std::uint32_t segment, const IpAddress& group) {
+    if (const auto found = listened_.find({segment, group}); found != listened_.end()) {
+        erase(PZ_LISTENERS, found->second);
+        listened_.erase(found);
+    }
 }
 
 void Fastpath::write_policy(std::uint32_t host, const pz_policy& policy) {
@@ -344,10 +424,10 @@ void Fastpath::note_released(std::uint32_t host, std::uint32_t generation) {
         word.fetch_or(bit);
 }
 
-Result<Fastpath::Reference> Fastpath::put(const HostEntry& entry, const IpAddress& address, const pz_index& value) {
+Result<Fastpath::Reference> Fastpath::put(std::uint32_t segment, const IpAddress& address, const pz_index& value) {
     if (address.is_v4())
-        return Reference(In::table4, PZ_TRY(tables_.index4.put(key4(entry.segment, address), value)));
-    return Reference(In::table6, PZ_TRY(tables_.index6.put(key6(entry.segment, address), value)));
+        return Reference(In::table4, PZ_TRY(tables_.index4.put(key4(segment, address), value)));
+    return Reference(In::table6, PZ_TRY(tables_.index6.put(key6(segment, address), value)));
 }
 
 /// Unless it has gone to another host meanwhile.
@@ -388,7 +468,7 @@ Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_add
         pz_index value{.mac = {}, .flags = entry.index_flags, .host = entry.host};
         std::ranges::copy(entry.answer_mac.bytes, value.mac);
         for (const auto& address : entry.addresses)
-            programmed.push_back(PZ_TRY(put(entry, address, value)));
+            programmed.push_back(PZ_TRY(put(entry.segment, address, value)));
         return {};
     };
     auto written = write();

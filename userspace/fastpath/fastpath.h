@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <boost/container/small_vector.hpp>
@@ -50,7 +54,8 @@ struct HostEntry {
     std::vector<IpAddress> addresses;
     MacAddress answer_mac;
     std::uint16_t index_flags = 0; // PZ_INDEX_IDENTITY_PROXY or 0
-    pz_policy policy{};            // generation, echo and flags; the rest is set by watch() and serve()
+    pz_policy policy{};            // generation, echo and flags (PZ_POLICY_MDNS: mDNS to the host's own addresses is
+                                   // steered); the rest is set by watch() and serve()
     pz_rules rules{};
 };
 
@@ -92,6 +97,16 @@ public:
 
     Result<> set_segment(const pz_segment_key& key, std::uint32_t segment, const MacAddress& interface_mac);
     void remove_segment(const pz_segment_key& key);
+
+    /// The AF_XDP sockets of the device, that of receive queue 0 first; they take the place of those that it had.
+    /// Empty: it has none.  It does not matter which is set first, they or the device's segments.  The kernel itself
+    /// forgets a socket that is closed; what would have gone there comes by the ring.
+    Result<> set_xsks(int ifindex, std::span<const int> sockets);
+
+    /// What comes to the group in the segment is copied to those of `options` (enum pz_listen) that it is for, by
+    /// PZ_EVENT_OPTION.  No option: as unlisten().
+    Result<> listen(std::uint32_t segment, const IpAddress& group, std::uint8_t options);
+    void unlisten(std::uint32_t segment, const IpAddress& group);
 
     /// Owner MACs and policy, and no address; replaces what was there for this host.  `stage`: ARMING or WATCHED.
     Result<> watch(const HostEntry& entry, pz_stage stage);
@@ -172,9 +187,13 @@ private:
     static Result<Loaded> load(const PinDirectory& pins, const Options& options);
 
     Fastpath(PinDirectory pins, Loaded loaded, pz_daemon daemon);
+    Result<> write_segment(const pz_segment_key& key);
+    /// Where in pz_xsks_v1 there is room for so many sockets side by side.
+    [[nodiscard]] Result<std::uint32_t> room_for_xsks(std::uint32_t count) const;
+    void clear_xsks(std::uint32_t first, std::uint32_t count);
     Result<> program(const HostEntry& entry, pz_stage stage, bool with_addresses);
     void write_policy(std::uint32_t host, const pz_policy& policy);
-    Result<Reference> put(const HostEntry& entry, const IpAddress& address, const pz_index& value);
+    Result<Reference> put(std::uint32_t segment, const IpAddress& address, const pz_index& value);
     void erase(std::uint32_t host, Reference reference);
     void set_unanswered(std::uint32_t host, bool unanswered);
     void note_released(std::uint32_t host, std::uint32_t generation);
@@ -190,6 +209,19 @@ private:
     Before before_;
     std::unique_ptr<DryRun> dry_run_; // made by the first explain()
     std::vector<Programmed> programmed_; // by host id
+
+    struct Range {
+        std::uint32_t first = 0;
+        std::uint32_t count = 0;
+    };
+    struct SegmentOrder {
+        bool operator()(const pz_segment_key& a, const pz_segment_key& b) const {
+            return std::tie(a.ifindex, a.outer_vid, a.inner_vid) < std::tie(b.ifindex, b.outer_vid, b.inner_vid);
+        }
+    };
+    std::map<pz_segment_key, pz_segment, SegmentOrder> segments_; // as written
+    std::map<std::uint32_t, Range> xsks_; // in pz_xsks_v1, by interface index
+    std::map<std::pair<std::uint32_t, IpAddress>, Reference> listened_; // {segment, group}
 };
 
 } // namespace pz::fastpath

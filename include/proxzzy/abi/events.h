@@ -19,6 +19,7 @@ enum pz_event_kind {
 	PZ_EVENT_SECOND_PROXY = 7, /* the gateway `mac` speaks in the host's name */
 	PZ_EVENT_ROUTER = 8,       /* Router Advertisement, of which hosts' addresses get their validity: no host's */
 	PZ_EVENT_ADDRESS = 9, /* an awake host with PZ_POLICY_LEARN uses `address`, or said so when asked (`detail`) */
+	PZ_EVENT_OPTION = 10, /* packet to `address` for the option `detail`; a group's is no host's (generation 0) */
 };
 
 /* TRIGGER events say in `detail` whether the same came before from that source, which waited: TCP repeats a SYN after
@@ -54,17 +55,21 @@ struct pz_event {
 	__u32 frame_captured; /* bytes that follow; 0 when the frame did not fit; NON_WAKE: the first that fit */
 	__u8 mac[6];          /* the frame's sender; SECOND_PROXY: the other gateway */
 	__u8 family;          /* enum pz_family of `address` */
-	__u8 detail;          /* enum pz_sign; TRIGGER: enum pz_asked */
-	__u8 address[16];     /* the record's address that is meant; IPv4 in the first four bytes */
+	__u8 detail;          /* enum pz_sign; TRIGGER: enum pz_asked; OPTION: enum pz_listen */
+	__u8 address[16];     /* the record's address that is meant, or the group; IPv4 in the first four bytes */
 	__u16 port;           /* trigger: destination port, host order */
 	__u8 protocol;        /* trigger: IP protocol, 0 = Magic Packet in Ethernet */
-	__u8 pad[5];
+	__u8 leaves;          /* the frame leaves by `ifindex`: it comes from the gateway, or through it */
+	__u8 pad[4];
 };
 
 #define PZ_EVENT_SMALL_SIZE 256
 #define PZ_EVENT_LARGE_SIZE 2048
+/* OPTION alone: mDNS messages have up to 9,000 bytes with their IP header (RFC 6762 section 17). */
+#define PZ_EVENT_JUMBO_SIZE (9216 + sizeof(struct pz_event))
 #define PZ_EVENT_SMALL_FRAME (PZ_EVENT_SMALL_SIZE - sizeof(struct pz_event))
 #define PZ_EVENT_LARGE_FRAME (PZ_EVENT_LARGE_SIZE - sizeof(struct pz_event))
+#define PZ_EVENT_JUMBO_FRAME (PZ_EVENT_JUMBO_SIZE - sizeof(struct pz_event))
 
 struct pz_event_small {
 	struct pz_event event;
@@ -74,8 +79,13 @@ struct pz_event_large {
 	struct pz_event event;
 	__u8 frame[PZ_EVENT_LARGE_FRAME];
 };
+struct pz_event_jumbo {
+	struct pz_event event;
+	__u8 frame[PZ_EVENT_JUMBO_FRAME];
+};
 PZ_STATIC_ASSERT(sizeof(struct pz_event) == 72, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_event_small) == PZ_EVENT_SMALL_SIZE, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_event_large) == PZ_EVENT_LARGE_SIZE, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_event_jumbo) == PZ_EVENT_JUMBO_SIZE, "layout");
 
 #endif

@@ -14,7 +14,7 @@ struct pz_party {
 /* A frame causes at most one event about its sender and one about the host that it is for. */
 enum pz_event_slot {
 	PZ_SLOT_SENDER = 0, /* RELEASE, PROOF, NIC_ANSWERS, ADDRESS */
-	PZ_SLOT_TARGET = 1, /* TRIGGER, CONFLICT, NON_WAKE, SECOND_PROXY */
+	PZ_SLOT_TARGET = 1, /* TRIGGER, CONFLICT, NON_WAKE, SECOND_PROXY, OPTION */
 	PZ_SLOT_COUNT
 };
 

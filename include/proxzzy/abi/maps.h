@@ -21,7 +21,7 @@
 #define PZ_NO_SEGMENT 0
 #define PZ_MAX_SEGMENT 4095
 
-/* pz_segments_v1: one L2 broadcast domain seen through {interface, VLAN tags}.  A VID of 0 (priority tag) is no tag. */
+/* pz_segments_v2: one L2 broadcast domain seen through {interface, VLAN tags}.  A VID of 0 (priority tag) is no tag. */
 struct pz_segment_key {
 	__u32 ifindex;
 	__u16 outer_vid; /* host order, 0 = untagged */
@@ -31,7 +31,15 @@ struct pz_segment {
 	__u32 segment;
 	__u8 mac[6]; /* the interface's own */
 	__u8 pad[2];
+	__u32 xsk_first; /* the interface's sockets in pz_xsks_v1: of its receive queue 0 ... */
+	__u32 xsk_count; /* ... and so many queues; 0: it has none */
 };
+
+/* pz_xsks_v1: AF_XDP sockets of all interfaces, each of which takes frames of its own interface and queue alone. */
+#define PZ_XSKS 4096
+/* A frame in their memory, and what of it the kernel leaves to the packet (XDP_PACKET_HEADROOM is in front). */
+#define PZ_XSK_FRAME_SIZE 2048
+#define PZ_XSK_FRAME_ROOM (PZ_XSK_FRAME_SIZE - 256)
 
 /* pz_ports_v1: the untagged segment of an interface once more, at its index modulo PZ_PORTS, unless another one is there. */
 #define PZ_PORTS 4096
@@ -61,9 +69,16 @@ enum pz_index_flag {
 	PZ_INDEX_TURN = 12,          /* of a pz_slot4: two bits */
 };
 struct pz_index {
-	__u8 mac[6]; /* goes into the answer */
+	__u8 mac[6]; /* goes into the answer; of PZ_LISTENERS: the first byte says which (enum pz_listen) */
 	__u16 flags; /* enum pz_index_flag */
-	__u32 host;  /* index into pz_policy_v2 and pz_live_v2 */
+	__u32 host;  /* index into pz_policy_v2 and pz_live_v2; or PZ_LISTENERS */
+};
+/* No host: the address is a group's, and options listen to it. */
+#define PZ_LISTENERS ((__u32) - 2)
+enum pz_listen {
+	PZ_LISTEN_MDNS = 1,   /* UDP to port 5353 */
+	PZ_LISTEN_LLMNR = 2,  /* UDP to port 5355 */
+	PZ_LISTEN_GROUPS = 4, /* IGMP and MLD */
 };
 struct pz_index4_key {
 	__u32 segment;
@@ -158,6 +173,7 @@ struct pz_rule {
 enum pz_policy_flag {
 	PZ_POLICY_SECUREON = 1,
 	PZ_POLICY_LEARN = 2, /* while WATCHED: the addresses that the host uses are reported */
+	PZ_POLICY_MDNS = 4,  /* UDP to its addresses, port 5353, is mDNS's: it wakes nobody */
 };
 
 /* pz_policy_v2: array by host id, written by the daemon only. */
@@ -259,7 +275,7 @@ static inline __u32 pz_filter_bits(__u64 hash)
 #define PZ_STATIC_ASSERT _Static_assert
 #endif
 PZ_STATIC_ASSERT(sizeof(struct pz_segment_key) == 8, "layout");
-PZ_STATIC_ASSERT(sizeof(struct pz_segment) == 12, "layout");
+PZ_STATIC_ASSERT(sizeof(struct pz_segment) == 20, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_index4_key) == 8, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_index6_key) == 20, "layout");
 PZ_STATIC_ASSERT(sizeof(struct pz_index) == 12, "layout");

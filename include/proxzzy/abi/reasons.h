@@ -58,7 +58,10 @@
 	  "for a host that did not wake, or was out of sight: it is looked for and not answered for")                  \
 	X(OWN_FRAME, "own-frame", "what this gateway sent in the host's name came back: not the host")                 \
 	X(SECOND_PROXY, "second-proxy", "another gateway stands in for the host too: not the host")                    \
-	X(OWNER_WATCHED, "owner-watched", "an awake host is watched: when it last spoke is noted")
+	X(OWNER_WATCHED, "owner-watched", "an awake host is watched: when it last spoke is noted")                     \
+	X(MULTICAST_COPIED, "multicast-copied", "multicast that an option listens for: passed, and copied to it")      \
+	X(STEERED, "steered", "unicast for an option that answers in the sleeper's name: given to it")                 \
+	X(OPTION_LOST, "option-lost", "a packet for an option that found no room on the ring: the option misses it")
 
 enum pz_reason {
 #define PZ_REASON_ENUM(id, name, sentence) PZ_REASON_##id,
