@@ -263,10 +263,12 @@ PZ_INLINE int pz_wake_udp(struct pz_ctx *ctx, struct pz_packet *p)
 		return pz_trigger(ctx, p, magic.host, PZ_REASON_TRIGGER_MAGIC, port);
 	if (p->l3 == PZ_L3_MAGIC || p->magic_port)
 		return XDP_PASS; /* nobody's, or its sender was the story */
-	if (port == PZ_PORT_MDNS && (p->options & PZ_POLICY_MDNS)) {
+	if (port == PZ_PORT_MDNS && (p->options & PZ_POLICY_MDNS))
 		p->steer = PZ_LISTEN_MDNS; /* a question wakes nobody, whatever the rules are */
+	else if (port == PZ_PORT_LLMNR && (p->options & PZ_POLICY_LLMNR))
+		p->steer = PZ_LISTEN_LLMNR; /* an answer to a question of ours */
+	if (p->steer)
 		return PZ_CONTINUE;
-	}
 	if (!pz_wakes_for(p, IPPROTO_UDP, port))
 		return pz_ignore(p, PZ_REASON_PORT_CLOSED);
 	return pz_trigger(ctx, p, p->host, PZ_REASON_TRIGGER_UDP, port);

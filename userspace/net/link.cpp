@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -148,14 +149,17 @@ std::vector<int> devices_over(int ifindex) {
     return devices;
 }
 
-Result<std::vector<IpAddress>> link_addresses(int ifindex) {
+namespace {
+
+/// The interface's own addresses, each with the length of its prefix, in kernel order; tentative ones left out.
+Result<std::vector<Network>> own_addresses(int ifindex) {
     const auto socket = PZ_TRY(route_socket());
     nl_cache* raw = nullptr;
     if (const int error = rtnl_addr_alloc_cache(socket.get(), &raw); error < 0)
         return fail(Errc::system, fmt::format("reading the addresses: {}", nl_geterror(error)));
     const NlCache cache(raw);
 
-    std::vector<IpAddress> addresses;
+    std::vector<Network> addresses;
     for_each(cache.get(), [&](nl_object* object) {
         auto* const entry = reinterpret_cast<rtnl_addr*>(object);
         if (rtnl_addr_get_ifindex(entry) != ifindex || (rtnl_addr_get_flags(entry) & IFA_F_TENTATIVE) != 0)
@@ -165,9 +169,26 @@ Result<std::vector<IpAddress>> link_addresses(int ifindex) {
             return;
         const auto* const octets = static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(local));
         if (const auto address = IpAddress::from_bytes({octets, nl_addr_get_len(local)}))
-            addresses.push_back(*address);
+            addresses.push_back({*address, static_cast<std::uint8_t>(rtnl_addr_get_prefixlen(entry))});
     });
     return addresses;
+}
+
+} // namespace
+
+Result<std::vector<IpAddress>> link_addresses(int ifindex) {
+    const auto own = PZ_TRY(own_addresses(ifindex));
+    std::vector<IpAddress> addresses;
+    std::ranges::transform(own, std::back_inserter(addresses), &Network::address);
+    return addresses;
+}
+
+Result<std::vector<Network>> link_networks(int ifindex) {
+    auto networks = PZ_TRY(own_addresses(ifindex));
+    for (Network& network : networks)
+        for (std::size_t bit = network.length; bit < network.address.octets().size() * 8; bit++)
+            network.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> bit % 8));
+    return networks;
 }
 
 SourceAddresses choose_sources(const std::vector<IpAddress>& own) {

@@ -35,6 +35,8 @@ std::optional<int> find_vlan_device(int ifindex, std::uint16_t vid);
 std::vector<int> devices_over(int ifindex);
 /// The interface's own addresses, in kernel order; tentative ones left out.
 Result<std::vector<IpAddress>> link_addresses(int ifindex);
+/// The networks of these addresses: who is in them is on the link.
+Result<std::vector<Network>> link_networks(int ifindex);
 
 /// Those of its own addresses that the gateway sends from; nullopt: it has none of that kind.
 struct SourceAddresses {

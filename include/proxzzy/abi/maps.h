@@ -174,6 +174,7 @@ enum pz_policy_flag {
 	PZ_POLICY_SECUREON = 1,
 	PZ_POLICY_LEARN = 2, /* while WATCHED: the addresses that the host uses are reported */
 	PZ_POLICY_MDNS = 4,  /* UDP to its addresses, port 5353, is mDNS's: it wakes nobody */
+	PZ_POLICY_LLMNR = 8, /* the same for port 5355 and LLMNR */
 };
 
 /* pz_policy_v2: array by host id, written by the daemon only. */

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The AF_XDP sockets of the served devices: what the kernel programs steer to the options is answered in place.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "daemon/segments.h"
+#include "xsk/socket.h"
+
+namespace pz {
+
+class Steering {
+public:
+    struct Hooks {
+        /// The answer to a frame that came in by the port: see xsk::Answer.
+        std::function<std::optional<std::size_t>(const Port&, std::span<std::uint8_t> room, std::size_t length)> answer;
+        /// Something to be told of a device.
+        std::function<void(const std::string& device, std::string text)> tell;
+    };
+
+    Steering(boost::asio::io_context& loop, fastpath::Fastpath& fastpath, Hooks hooks)
+        : loop_(loop), fastpath_(fastpath), hooks_(std::move(hooks)) {}
+    Steering(const Steering&) = delete;
+    Steering& operator=(const Steering&) = delete;
+    ~Steering() { close(); }
+
+    /// Every device of the port that XDP is attached to has sockets, one for each receive queue that it has now, and no
+    /// other device has.  Where there can be none the kernel sends events instead, which is told once.
+    void follow(const Port& port);
+    /// Lets go of all devices.
+    void close();
+    [[nodiscard]] xsk::Statistics statistics() const;
+    /// How many devices have sockets.
+    [[nodiscard]] std::size_t devices() const { return devices_.size(); }
+
+private:
+    struct Device {
+        Device(boost::asio::io_context& loop, const Port* port, int ifindex, xsk::DeviceSockets sockets)
+            : port(port), ifindex(ifindex), sockets(std::move(sockets)), ready(loop) {}
+        const Port* port;
+        int ifindex;
+        xsk::DeviceSockets sockets;
+        boost::asio::posix::stream_descriptor ready;
+    };
+    using Devices = std::map<std::string, std::unique_ptr<Device>>;
+
+    void open(const Port& port, const Member& member);
+    void close(Device& device);
+    void wait(const std::string& name);
+    void receive(const std::string& name);
+
+    boost::asio::io_context& loop_;
+    fastpath::Fastpath& fastpath_;
+    Hooks hooks_;
+    Devices devices_;
+    std::set<std::pair<std::string, int>> without_; // told
+    xsk::Statistics closed_;
+};
+
+} // namespace pz
