@@ -33,7 +33,7 @@ bpf_tests() {
     for object in /run/vm/*.o; do
         try load "$object" "$(basename "$object" .o)"
     done
-    for name in object arp ndisc egress echo ip wake magic non_wake owner router unanswered; do
+    for name in object arp ndisc egress echo ip wake magic non_wake owner options router unanswered; do
         try "$PROXZZY_BUILD/tests/bpf/bpf_$name" --gtest_brief=1
     done
     # each frame in each state costs a minute and a half here, and asks the kernel nothing new
