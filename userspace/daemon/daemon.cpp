@@ -141,7 +141,9 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor
                std::unique_ptr<fastpath::Fastpath> fastpath, std::unique_ptr<Store> store)
     : loop_(loop), options_(std::move(options)), monitor_(std::move(monitor)), links_(std::move(links)),
       started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
-      tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop), file_hosts_(file_table()),
+      tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop),
+      discovery_(discovery_hooks()), steering_(std::make_unique<Steering>(loop, *fastpath_, steering_hooks())),
+      discovery_timer_(loop), file_hosts_(file_table()),
       import_timer_(loop), leaves_(fastpath_->last_heartbeat().has_value()),
       state_(std::make_unique<DurableState>(
           loop, std::move(store),
@@ -247,6 +249,8 @@ void Daemon::take_off() {
     if (links_ready_.is_open())
         links_ready_.release(); // and this one the monitor's
     overheard_.reset();
+    discovery_timer_.cancel();
+    steering_->close();
     if (leaves_ && segments_)
         segments_->leave(); // the kernel goes on looking at tags
     if (!leaves_)
@@ -263,7 +267,8 @@ void Daemon::take_off() {
 
 control::Capabilities Daemon::capabilities() {
     return {.version = PROXZZY_VERSION,
-            .options = {"ethernet", "arp", "nd", "echo", "wake-magic", "wake-tcp", "wake-udp", "vlan"},
+            .options = {"ethernet", "arp", "nd", "echo", "wake-magic", "wake-tcp", "wake-udp", "vlan", "igmp", "mld",
+                        "mdns", "llmnr"},
             .max_hosts = options_.max_hosts,
             .max_addresses_per_host = max_addresses,
             .max_rules_per_host = PZ_MAX_RULES,
@@ -304,6 +309,9 @@ std::vector<control::Counter> Daemon::stats() {
     std::vector<control::Counter> counters;
     for (const auto& reason : fastpath_->counters())
         counters.push_back({.name = reason.name, .sentence = reason.sentence, .value = reason.frames});
+    std::ranges::move(discovery_.counters(), std::back_inserter(counters));
+    if (steering_->is_wanted())
+        std::ranges::move(steering_->counters(), std::back_inserter(counters));
     return counters;
 }
 
@@ -395,6 +403,7 @@ Result<> Daemon::remove_host(std::string_view name) {
     wakes_.forget(host->id);
     budgets_.forget(host->id);
     const Host removed = *host;
+    silence(host->id, true);
     auto done = apply_request(table_.remove(name));
     hand_back_all(removed); // when the kernel has stopped to say otherwise
     return done;
@@ -671,6 +680,10 @@ void Daemon::on_overheard(const pz_event& event, ByteView frame) {
         return on_router(event.segment, frame);
     if (event.kind == PZ_EVENT_ADDRESS)
         return on_use(event, frame);
+    if (event.kind == PZ_EVENT_OPTION) {
+        discovery_.receive(event.segment, frame, now());
+        return rearm_discovery();
+    }
     const Host* host = table_.get(event.host);
     if (host == nullptr || host->generation != event.generation)
         return;
@@ -790,6 +803,9 @@ void Daemon::on_heartbeat() {
     }
     record_file_hosts(file_hosts_.retry());
     record_bridges(); // a new host may have a VLAN that the bridge does not let us into
+    for (const Port& port : segments_->ports())
+        if (steering_->is_wanted(port)) // queues and ports of bridges come and go
+            steering_->follow(port);
 }
 
 void Daemon::sweep_lost_events() {
@@ -850,6 +866,111 @@ Instant Daemon::last_seen(HostId host) const {
     return instant_from_ns(fastpath_->live(host).last_seen_ns);
 }
 
+// ---- names, services and groups ----
+
+Discovery::Hooks Daemon::discovery_hooks() {
+    return {.look = [this](SegmentId segment) { return surroundings(segment); },
+            .send =
+                [this](SegmentId id, HostId id_of_host, ByteView frame, std::string_view what) {
+                    const Host* host = table_.get(id_of_host);
+                    const Segment* segment = segments_->find(id);
+                    // the kernel may have let go already; of a host that was removed these are the goodbyes
+                    if (segment != nullptr &&
+                        (host == nullptr || fastpath_->live(id_of_host).released != host->generation))
+                        send(*segment, frame, what);
+                },
+            .conflict =
+                [this](HostId id, std::string_view option, std::string text) {
+                    // not in the middle of what is being said
+                    boost::asio::post(loop_, [this, id, option, text = std::move(text)] {
+                        const Host* host = table_.get(id);
+                        if (host == nullptr || !discovery_.speaks(id))
+                            return;
+                        const Cause cause{.decided_by = "daemon", .rule = std::string(option) + " conflict"};
+                        record_sparingly(control::EventKind::conflict, *host, text + "; the host is woken", cause);
+                        react(table_.request_wake(host->name, now()).value_or(Effects{}), cause);
+                    });
+                },
+            .listen =
+                [this](SegmentId segment, const IpAddress& group, std::uint8_t options) {
+                    if (auto done = fastpath_->listen(segment, group, options); !done)
+                        record_failure(done.error().message);
+                }};
+}
+
+Steering::Hooks Daemon::steering_hooks() {
+    return {.answer =
+                [this](const Port& port, std::span<std::uint8_t> room, std::size_t length) {
+                    const auto parsed = parse_frame(room.first(length));
+                    const auto answer = discovery_.answer(
+                        segments_->find(port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid}), room, length,
+                        now());
+                    rearm_discovery();
+                    return answer;
+                },
+            .tell =
+                [this](const std::string& device, std::string text) {
+                    control::Event event;
+                    event.interface = device;
+                    event.text = std::move(text);
+                    journal_.record(control::EventKind::interface, std::move(event));
+                }};
+}
+
+std::optional<Surroundings> Daemon::surroundings(SegmentId id) {
+    const Segment* segment = segments_->find(id);
+    if (segment == nullptr || !has_link(*segment->port))
+        return std::nullopt;
+    auto known = networks_.find(id);
+    if (known == networks_.end())
+        known = networks_
+                    .emplace(id, link_networks(Segments::own_device(*segment).value_or(segment->port->link.ifindex))
+                                     .value_or(std::vector<Network>{}))
+                    .first;
+    return Surroundings{.mac = segment->port->link.mac,
+                        .link_local = sources(*segment).link_local,
+                        .prefixes = known->second,
+                        .tags = segment->tags};
+}
+
+void Daemon::speak(const Host& host, const Segment& segment) {
+    if (*host.offers == HostOffers{} && !discovery_.speaks(host.id))
+        return;
+    for (const auto& group : discovery_.speak(host, now()))
+        accept(segment, host.id, multicast_mac(group));
+    if (!host.offers->hostnames.empty())
+        steer(*segment.port);
+    rearm_discovery();
+}
+
+void Daemon::silence(HostId host, bool goodbye) {
+    discovery_.silence(host, goodbye, now());
+    rearm_discovery();
+}
+
+void Daemon::rearm_discovery() {
+    const auto deadline = discovery_.next_deadline();
+    if (deadline == discovery_armed_)
+        return;
+    discovery_armed_ = deadline;
+    discovery_timer_.cancel();
+    if (!deadline)
+        return;
+    discovery_timer_.expires_at(*deadline);
+    discovery_timer_.async_wait([this](const boost::system::error_code& error) {
+        if (error)
+            return;
+        discovery_armed_.reset();
+        discovery_.tick(now());
+        rearm_discovery();
+    });
+}
+
+void Daemon::steer(const Port& port) {
+    if (!steering_->is_wanted(port))
+        steering_->follow(port);
+}
+
 // ---- interfaces ----
 
 void Daemon::wait_links() {
@@ -865,7 +986,10 @@ void Daemon::wait_links() {
 void Daemon::read_links() {
     const auto read = monitor_.read();
     if (read.lost || read.addresses || !read.changes.empty())
+        {
         sources_.clear();
+        networks_.clear();
+    }
     const bool has_bridges = std::ranges::any_of(segments_->ports(), is_bridge);
     auto links = has_bridges || read.lost ? list_links() : std::vector<Link>{};
     if (!links)
@@ -963,6 +1087,8 @@ void Daemon::begin_service(Port& port, const Link& link) {
 
 void Daemon::end_service(Port& port, const std::string& name, const std::string& why) {
     segments_->detach(port, name);
+    if (steering_->is_wanted(port))
+        steering_->follow(port);
     // plans would keep the socket, and with it what the interface was told to accept
     for (const SegmentId segment : segments_->of(port))
         plans_.set_route(segment, {});
@@ -1044,10 +1170,14 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return {};
     case Kind::stop_answering: {
         fastpath_->stop_answering(effect.host, effect.address);
+        if (!effect.address)
+            silence(effect.host, false);
         // one address: it is not the host's any more; all of them: the host is back
         const Host* host = table_.get(effect.host);
         if (host != nullptr) // an address may be let go
             state_->changed(host->name);
+        if (host != nullptr && discovery_.speaks(host->id))
+            speak(*host, *segments_->find(host->segment));
         unpin_neighbours(effect.host, effect.address,
                          effect.address || host == nullptr ? std::nullopt : std::optional(owner_mac(*host)));
         return {};
@@ -1075,6 +1205,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return fastpath_->set_stage(host->id, PZ_STAGE_WAKING);
     case Kind::stage_unanswered:
         unpin_neighbours(host->id, std::nullopt, std::nullopt);
+        silence(host->id, host->state == HostState::unreachable);
         return fastpath_->set_stage(host->id, PZ_STAGE_UNANSWERED);
     case Kind::announce:
     case Kind::refresh:
@@ -1083,6 +1214,7 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
             if (effect.kind == Kind::announce || host->identity == Identity::host)
                 announce(*host, *segment, effect.kind == Kind::refresh);
             report_groups(*host, *segment);
+            speak(*host, *segment);
         }
         break;
     case Kind::defend:
@@ -1155,6 +1287,10 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     }
     if (host.options.get().learn)
         policy.flags |= PZ_POLICY_LEARN;
+    if (std::ranges::any_of(host.offers->hostnames, is_local_name))
+        policy.flags |= PZ_POLICY_MDNS;
+    if (!host.offers->hostnames.empty())
+        policy.flags |= PZ_POLICY_LLMNR;
     for (const auto& rule : wake_rules(host.options))
         entry.rules.rules[entry.rules.count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
     return entry;
@@ -1281,6 +1417,7 @@ void Daemon::unpin_neighbours(HostId host, const std::optional<IpAddress>& only,
 void Daemon::forget(HostId host) {
     fastpath_->forget(host);
     plans_.erase(host);
+    silence(host, false);
     unpin_neighbours(host, std::nullopt, std::nullopt);
     const auto found = seen_.find(host);
     if (found == seen_.end())

@@ -16,10 +16,12 @@
 
 #include "control/journal.h"
 #include "control/service.h"
+#include "daemon/discovery.h"
 #include "daemon/durable_state.h"
 #include "daemon/host_files.h"
 #include "daemon/options.h"
 #include "daemon/segments.h"
+#include "daemon/steering.h"
 #include "daemon/trigger_thread.h"
 #include "daemon/wake_log.h"
 #include "fastpath/events.h"
@@ -151,6 +153,17 @@ private:
     std::uint32_t lost_of(HostId host) const;
     std::optional<Refusal> refusal_of(const Trigger& trigger, const Host& host) const;
 
+    // names, services and groups
+    Discovery::Hooks discovery_hooks();
+    Steering::Hooks steering_hooks();
+    /// The host is answered for, or with what has changed of it.
+    void speak(const Host& host, const Segment& segment);
+    void silence(HostId host, bool goodbye);
+    void rearm_discovery();
+    /// What is steered to hosts behind the port is looked at.
+    void steer(const Port& port);
+    std::optional<Surroundings> surroundings(SegmentId segment);
+
     // interfaces
     void wait_links();
     void read_links();
@@ -254,6 +267,11 @@ private:
     std::map<SegmentId, control::Sparing> routers_;
     Neighbours neighbours_;
     std::map<SegmentId, SourceAddresses> sources_; // since an interface or an address changed last
+    std::map<SegmentId, std::vector<Network>> networks_; // the same
+    Discovery discovery_;
+    std::unique_ptr<Steering> steering_;
+    boost::asio::steady_timer discovery_timer_;
+    std::optional<Instant> discovery_armed_; // what it waits for
     std::atomic<int> notices_ = 0; // posted and not handled yet
     FileHosts file_hosts_;
     /// Names of stored records that are not in the table, and why.

@@ -11,6 +11,7 @@
 namespace pz {
 
 void Steering::follow(const Port& port) {
+    wanted_.insert(&port);
     const auto member_of = [&](const Device& device) {
         return std::ranges::find_if(port.members, [&](const Member& member) {
             return member.attached && member.link.ifindex == device.ifindex;
@@ -109,12 +110,20 @@ void Steering::receive(const std::string& name) {
     }
 }
 
-xsk::Statistics Steering::statistics() const {
+std::vector<control::Counter> Steering::counters() const {
     xsk::Statistics sum = closed_;
     for (const auto& [name, device] : devices_)
         if (const auto statistics = device->sockets.statistics())
             sum += *statistics;
-    return sum;
+    return {{"xsk-received", "frames that AF_XDP sockets received", sum.received},
+            {"xsk-sent", "answers sent by AF_XDP sockets", sum.sent},
+            {"xsk-not-sent", "answers for which an AF_XDP socket had no room", sum.not_sent},
+            {"xsk-rx-dropped", "frames that the kernel dropped before an AF_XDP socket", sum.rx_dropped},
+            {"xsk-rx-invalid", "descriptors for receiving that the kernel refused", sum.rx_invalid},
+            {"xsk-tx-invalid", "descriptors for sending that the kernel refused", sum.tx_invalid},
+            {"xsk-rx-ring-full", "frames for which an AF_XDP socket's ring had no room", sum.rx_ring_full},
+            {"xsk-rx-fill-empty", "frames for which an AF_XDP socket had no memory", sum.rx_fill_empty},
+            {"xsk-tx-empty", "times that the kernel found nothing to send", sum.tx_empty}};
 }
 
 } // namespace pz

@@ -5,12 +5,17 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 
+#include "control/service.h"
 #include "daemon/segments.h"
 #include "xsk/socket.h"
 
@@ -34,11 +39,12 @@ public:
     /// Every device of the port that XDP is attached to has sockets, one for each receive queue that it has now, and no
     /// other device has.  Where there can be none the kernel sends events instead, which is told once.
     void follow(const Port& port);
+    /// Whether follow() was called for the port, or any.
+    [[nodiscard]] bool is_wanted(const Port& port) const { return wanted_.contains(&port); }
+    [[nodiscard]] bool is_wanted() const { return !wanted_.empty(); }
     /// Lets go of all devices.
     void close();
-    [[nodiscard]] xsk::Statistics statistics() const;
-    /// How many devices have sockets.
-    [[nodiscard]] std::size_t devices() const { return devices_.size(); }
+    [[nodiscard]] std::vector<control::Counter> counters() const;
 
 private:
     struct Device {
@@ -60,6 +66,7 @@ private:
     fastpath::Fastpath& fastpath_;
     Hooks hooks_;
     Devices devices_;
+    std::set<const Port*> wanted_;
     std::set<std::pair<std::string, int>> without_; // told
     xsk::Statistics closed_;
 };
