@@ -364,6 +364,15 @@ TEST_F(Mdns, R68_EachTruncatedMessageProlongsTheWaitButNotForever) {
     EXPECT_FALSE(take().empty());
 }
 
+TEST_F(Mdns, R68_AnotherQueryOfThatSourceDoesNotWait) {
+    add(desk, desk_offer());
+    send({.questions = {ask(ipp, type::ptr)}, .truncated = true});
+    send({.questions = {ask(desk_name, type::a)}});
+    EXPECT_EQ(take().size(), 1U);
+    advance(2s);
+    EXPECT_EQ(take().size(), 1U);
+}
+
 TEST_F(Mdns, R68_WaitsAreBounded) {
     Responder small([](Duration lowest, Duration) { return lowest; }, {.waits = 2, .waiting_items = 3});
     small.set(desk, desk_offer(), now);
@@ -562,6 +571,29 @@ TEST_F(Mdns, R77_EveryQuestionIsAnswered) {
     for (const dns::Record& record : answer.message.answers)
         types.push_back(record.type);
     EXPECT_EQ(types, (std::vector{type::a, type::ptr, type::txt}));
+}
+
+TEST_F(Mdns, R77_ButNotMoreThanAHundred) {
+    Offer offer = desk_offer();
+    for (int i = 0; i < 150; ++i)
+        offer.hostnames.push_back("d" + std::to_string(i) + ".local");
+    add(desk, offer);
+    Query query;
+    for (int i = 0; i < 300; ++i) // each twice, which counts once
+        query.questions.push_back(ask(name_of("d" + std::to_string(i / 2) + ".local"), type::aaaa));
+    std::size_t answers = 0;
+    for (const Heard& answer : answers_to(query))
+        answers += answer.message.answers.size();
+    EXPECT_EQ(answers, 100U);
+    EXPECT_EQ(responder.counters().dropped, 1U);
+}
+
+TEST_F(Mdns, OfTwoServicesByOneNameTheFirstCounts) {
+    Offer offer = printer_offer();
+    offer.services.push_back({.type = "_ipp._tcp", .port = 9});
+    add(printer, offer);
+    EXPECT_EQ(answer_to({.questions = {ask(name_of("printer._ipp._tcp.local"), type::srv)}}).message.answers.size(),
+              1U);
 }
 
 TEST_F(Mdns, R78_AnswersToSeveralQueriesGoTogether) {
