@@ -261,6 +261,16 @@ TEST_F(Mdns, TheSourceLimitForgetsWhoWasSilentLongest) {
     EXPECT_TRUE(limit.take(desk4, now));
 }
 
+TEST_F(Mdns, AQueryThatManyAnswerCountsForMore) {
+    SourceLimit limit(1, 2, 2);
+    EXPECT_TRUE(limit.take(client4, now));
+    limit.charge(client4, 1.5);
+    EXPECT_FALSE(limit.take(client4, now + 1s));
+    EXPECT_TRUE(limit.take(client4, now + 2s));
+    limit.charge(client4, 1e9); // but not for ever
+    EXPECT_TRUE(limit.take(client4, now + 5s));
+}
+
 // To whom, and what is left out
 
 TEST_F(Mdns, R66_AUnicastResponseForWhatWasMulticastRecently) {
@@ -352,6 +362,15 @@ TEST_F(Mdns, R68_EachTruncatedMessageProlongsTheWaitButNotForever) {
         advance(400ms);
     }
     EXPECT_FALSE(take().empty());
+}
+
+TEST_F(Mdns, R68_AnotherQueryOfThatSourceDoesNotWait) {
+    add(desk, desk_offer());
+    send({.questions = {ask(ipp, type::ptr)}, .truncated = true});
+    send({.questions = {ask(desk_name, type::a)}});
+    EXPECT_EQ(take().size(), 1U);
+    advance(2s);
+    EXPECT_EQ(take().size(), 1U);
 }
 
 TEST_F(Mdns, R68_WaitsAreBounded) {
@@ -552,6 +571,29 @@ TEST_F(Mdns, R77_EveryQuestionIsAnswered) {
     for (const dns::Record& record : answer.message.answers)
         types.push_back(record.type);
     EXPECT_EQ(types, (std::vector{type::a, type::ptr, type::txt}));
+}
+
+TEST_F(Mdns, R77_ButNotMoreThanAHundred) {
+    Offer offer = desk_offer();
+    for (int i = 0; i < 150; ++i)
+        offer.hostnames.push_back("d" + std::to_string(i) + ".local");
+    add(desk, offer);
+    Query query;
+    for (int i = 0; i < 300; ++i) // each twice, which counts once
+        query.questions.push_back(ask(name_of("d" + std::to_string(i / 2) + ".local"), type::aaaa));
+    std::size_t answers = 0;
+    for (const Heard& answer : answers_to(query))
+        answers += answer.message.answers.size();
+    EXPECT_EQ(answers, 100U);
+    EXPECT_EQ(responder.counters().dropped, 1U);
+}
+
+TEST_F(Mdns, OfTwoServicesByOneNameTheFirstCounts) {
+    Offer offer = printer_offer();
+    offer.services.push_back({.type = "_ipp._tcp", .port = 9});
+    add(printer, offer);
+    EXPECT_EQ(answer_to({.questions = {ask(name_of("printer._ipp._tcp.local"), type::srv)}}).message.answers.size(),
+              1U);
 }
 
 TEST_F(Mdns, R78_AnswersToSeveralQueriesGoTogether) {
@@ -760,6 +802,20 @@ TEST_F(Mdns, ChangedAddressesAreAnnouncedAndTheOldOnesTakenBack) {
     EXPECT_EQ(responder.hosts(), 0U);
 }
 
+TEST_F(Mdns, AChangeAfterHalfASecondIsAnnouncedAloneAtFirst) {
+    add(desk, desk_offer(), 500ms);
+    Offer more = desk_offer();
+    more.addresses.push_back(desk_link_local);
+    note(responder.set(desk, more, now));
+    auto news = take();
+    ASSERT_EQ(news.size(), 2U);
+    EXPECT_EQ(news[0].message.answers.size(), 2U); // the address and its reverse name
+    advance(1s);
+    news = take();
+    ASSERT_EQ(news.size(), 2U);
+    EXPECT_EQ(news[0].message.answers.size(), 11U);
+}
+
 TEST_F(Mdns, ARecordIsNotMulticastTwiceWithinASecond) {
     add(desk, desk_offer());
     send({.questions = {ask(desk_name, type::a)}});
@@ -840,6 +896,12 @@ TEST_F(Mdns, WhatAnotherSaidIsNotRepeated) {
     respond({dns::Record::ptr(ipp, 4500, instance)}, printer4); // another gateway was faster
     advance(5s);
     EXPECT_TRUE(take().empty());
+    // It counts as sent.
+    respond({dns::Record::address(desk_name, 120, desk4)}, printer4);
+    send({.questions = {ask(desk_name, type::a)}});
+    EXPECT_TRUE(take().empty());
+    advance(1s);
+    EXPECT_EQ(take().size(), 1U);
     // With a lower TTL it is.
     send({.questions = {ask(ipp, type::ptr)}});
     respond({dns::Record::ptr(ipp, 4499, instance)}, printer4);
@@ -925,6 +987,15 @@ TEST_F(Mdns, ThousandsOfHosts) {
     advance(60s);
     heard.clear();
     EXPECT_EQ(answers_to({.questions = {ask(directory, type::ptr)}}).size(), 1U);
+    // Each query for a service of all of them is as much as seven.
+    std::size_t answered = 0;
+    for (int i = 0; i < 40; ++i) {
+        send({.questions = {ask(ssh, type::ptr)}});
+        answered += ignored(Ignored::rate_limited) == 0 ? 1 : 0;
+    }
+    EXPECT_EQ(answered, 29U);
+    advance(60s);
+    heard.clear();
     EXPECT_EQ(answers_to({.questions = {ask(ssh, type::ptr)}}).size(), hosts);
     EXPECT_EQ(answer_to({.questions = {ask(name_of("h2999.local"), type::a)}}).reply.host, 2999U);
     for (Host host = 1; host <= hosts; ++host)

@@ -65,8 +65,7 @@ void add_service(Records& records, const Service& service, const dns::Name& host
 std::vector<OwnRecord> records_of(const Offer& offer) {
     std::vector<dns::Name> names;
     for (const std::string& hostname : offer.hostnames)
-        if (const auto name = dns::Name::parse(hostname);
-            name && is_local_name(hostname) && !std::ranges::count(names, *name))
+        if (const auto name = dns::Name::parse(hostname); name && is_local_name(hostname))
             names.push_back(*name);
     if (names.empty() || offer.addresses.empty())
         return {};

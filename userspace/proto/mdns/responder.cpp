@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t header_size = 12;
 constexpr std::size_t max_questions = 100;      // in one message that concern our names
+constexpr std::size_t hosts_per_message = 500;  // so many that answer cost their asker one more message
 constexpr std::size_t max_payload = 1440;       // of an Ethernet frame with an IPv6 header and some options (§17)
 constexpr std::size_t min_legacy_payload = 512; // RFC 1035 §2.3.4
 constexpr std::uint32_t max_legacy_ttl = 10;    // §6.7
@@ -40,10 +41,9 @@ std::string key(const dns::Record& record) {
     return key;
 }
 
-std::uint32_t hash_of_data(const dns::Record& record) {
+std::size_t hash_of_data(const dns::Record& record) {
     const Bytes data = record.canonical_rdata();
-    return static_cast<std::uint32_t>(
-        std::hash<std::string_view>()({reinterpret_cast<const char*>(data.data()), data.size()}));
+    return std::hash<std::string_view>()({reinterpret_cast<const char*>(data.data()), data.size()});
 }
 
 /// The size of a UDP payload that the asker takes (RFC 6891 §6.2.3), within what is sensible.
@@ -301,6 +301,7 @@ void Responder::answer(const Query& query, bool waited, Instant now) {
         match(query, question, by_host);
     for (const auto& [host, answers] : by_host)
         reply(query, host, answers, waited, now);
+    source_limit_.charge(query.asker.address, static_cast<double>(by_host.size() / hosts_per_message));
 }
 
 void Responder::match(const Query& query, const dns::Question& question, std::map<Host, Answers>& by_host) {
@@ -309,12 +310,19 @@ void Responder::match(const Query& query, const dns::Question& question, std::ma
         return;
     const bool several = references->front().host != references->back().host;
     const bool defence = is_defence(query, question.name, *references);
-    std::unordered_set<std::string_view> said; // data of shared records
+    std::unordered_set<std::size_t> said; // data of shared records
+    // A record that several hosts share is sent as if the others heard the first one say it (§7.4).  Thousands may have
+    // the same type of service: none of them is looked at for that.
+    const auto is_said = [&](const Reference& reference) {
+        return reference.kind == OwnRecord::Kind::directory && said.contains(reference.data);
+    };
     for (auto from = references->begin(); from != references->end();) {
         const Host host = from->host;
         const auto to = std::find_if(from, references->end(), [&](const auto& other) { return other.host != host; });
         const auto own_records = std::span(from, to);
         from = to;
+        if (std::ranges::all_of(own_records, is_said))
+            continue;
         const Speaker& speaker = speakers_.at(host);
         if (query.asker.destination.is_multicast()
                 ? !speaker.has_family(query.asker.family())
@@ -334,9 +342,7 @@ void Responder::match(const Query& query, const dns::Question& question, std::ma
             has_type = true;
             const OwnRecord& own = speaker.records[reference.record].own;
             sole = sole && own.is_unique();
-            // A record that several hosts share, as if the others heard the first one say it (§7.4).
-            const Bytes& data = own.record.rdata;
-            if (several && !said.emplace(reinterpret_cast<const char*>(data.data()), data.size()).second)
+            if (several && !said.insert(reference.data).second)
                 continue;
             if (!is_known(query, own.record))
                 candidates.push_back({reference.record, question.top_bit, defence && own.is_unique()});
@@ -459,7 +465,7 @@ void Responder::on_response(const Received& received, const dns::Message& messag
 void Responder::on_claim(const dns::Record& record, const References& references, Family family, Instant now) {
     bool ours = false;
     bool rival = false;
-    const std::uint32_t data = hash_of_data(record);
+    const std::size_t data = hash_of_data(record);
     for (const Reference& reference : references) {
         if (reference.kind == OwnRecord::Kind::negative || reference.type != record.type)
             continue;

@@ -138,7 +138,7 @@ private:
     struct Reference {
         Host host;
         std::uint32_t record;
-        std::uint32_t data; // a hash
+        std::size_t data; // a hash
         std::uint16_t type;
         OwnRecord::Kind kind;
     };

@@ -38,6 +38,12 @@ public:
         return true;
     }
 
+    /// What it asked for was more work than one message usually is.
+    void charge(const IpAddress& source, double messages) {
+        if (const auto found = index_.find(source); found != index_.end())
+            found->second->tokens = std::max(-burst_, found->second->tokens - messages);
+    }
+
 private:
     struct Bucket {
         IpAddress source;
