@@ -114,7 +114,8 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
                    {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
             "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
-            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false},
+            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false,
+            "hostname": [], "service": [], "service_wake": true, "group": []},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
         "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null,
         "learned": []})");
@@ -135,7 +136,7 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
         "no_wake_from": []})"));
     EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
         "version": "1.2.3", "option": ["arp", "nd"], "max_hosts": 65536, "max_addresses": 64, "max_rules": 32,
-        "max_macs": 8})"));
+        "max_macs": 8, "max_hostnames": 4, "max_services": 32, "max_groups": 32})"));
     EXPECT_EQ(json_of({"stats"}), json::parse(R"({"counters": [
         {"name": "arp-answered", "sentence": "ARP request, answered", "value": 7},
         {"name": "nobody", "sentence": "not ours", "value": 1}]})"));
@@ -161,6 +162,28 @@ TEST_F(CtlRun, C13_TextIsForPeople) {
     EXPECT_EQ(text({"stats"}), "REASON        FRAMES  \n"
                                "arp-answered  7       ARP request, answered\n"
                                "nobody        1       not ours");
+}
+
+TEST_F(CtlRun, C15_C29_C30_WhatAHostOffersIsShown) {
+    text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--wake", "tcp/22", "--hostname",
+          "nas.local", "--hostname", "files", "--service", "_ssh._tcp 22", "--service",
+          R"(_sip._udp,_x 5060 "My # phone" "note=a \x5c\xff")", "--group", "239.1.2.3"});
+    const std::string shown = text({"host", "show", "nas"});
+    for (const char* expected : {"hostname   nas.local\n", "hostname   files\n", "service    _ssh._tcp 22\n",
+                                 R"(service    _sip._udp,_x 5060 "My \x23 phone" "note=a \\\xff")",
+                                 "group      239.1.2.3\n", "wake       tcp/22 udp/5060 and Magic Packet\n"})
+        EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
+    const auto config = json_of({"host", "show", "nas"}).at("config");
+    EXPECT_EQ(config.at("hostname"), (json::array{"nas.local", "files"}));
+    EXPECT_EQ(config.at("service"), json::parse(R"([
+        {"type": "_ssh._tcp", "subtype": [], "port": 22, "instance": "", "txt": []},
+        {"type": "_sip._udp", "subtype": ["_x"], "port": 5060, "instance": "My # phone",
+         "txt": ["note=a \\x5c\\xff"]}])"));
+    EXPECT_EQ(config.at("group"), json::array{"239.1.2.3"});
+    EXPECT_EQ(config.at("service_wake"), true);
+    text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--hostname", "nas.local",
+          "--service", "_sip._udp 5060", "--service-wake", "no", "--replace"});
+    EXPECT_NE(text({"host", "show", "nas"}).find("wake       tcp/any and Magic Packet\n"), std::string::npos);
 }
 
 TEST_F(CtlRun, APasswordIsNotPrinted) {
@@ -409,6 +432,15 @@ TEST_F(CtlSite, WhatIsExportedIsApplied) {
     add_nas();
     for (unsigned i = 0; i < 20; ++i)
         service.hosts["host" + std::to_string(i)].config = test::some_host(i);
+    service.hosts["host7"].config.offers = {
+        .hostnames = {"host7.local"},
+        .services = {{.type = "_ipp._tcp",
+                      .subtypes = {"_universal"},
+                      .port = 631,
+                      .instance = "# \"7\"",
+                      .txt = {"note=first floor", std::string("bytes=\0\n\xff", 9)}}},
+        .groups = {*IpAddress::parse("ff02::1234")},
+        .service_ports_wake = false};
     const std::string exported = text({"export"});
     const auto before = json_of({"hosts"});
     EXPECT_EQ(apply(exported), "0 added, 0 changed, 21 unchanged");
