@@ -61,7 +61,7 @@ void Steering::open(const Port& port, const Member& member) {
     without_.erase(known);
     const auto mode = sockets->mode();
     const auto queues = sockets->sockets().size();
-    auto device = std::make_unique<Device>(loop_, &port, member.link.ifindex, *std::move(sockets));
+    auto device = std::make_unique<Device>(loop_, port, member.link.ifindex, *std::move(sockets));
     device->ready.assign(device->sockets.poll_fd());
     devices_.insert_or_assign(name, std::move(device));
     hooks_.tell(name, fmt::format("{}: AF_XDP in {} mode, {} queue{}", name, to_string(mode), queues,

@@ -48,8 +48,8 @@ public:
 
 private:
     struct Device {
-        Device(boost::asio::io_context& loop, const Port* port, int ifindex, xsk::DeviceSockets sockets)
-            : port(port), ifindex(ifindex), sockets(std::move(sockets)), ready(loop) {}
+        Device(boost::asio::io_context& loop, const Port& of, int index, xsk::DeviceSockets opened)
+            : port(&of), ifindex(index), sockets(std::move(opened)), ready(loop) {}
         const Port* port;
         int ifindex;
         xsk::DeviceSockets sockets;
