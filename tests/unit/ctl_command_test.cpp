@@ -161,6 +161,24 @@ TEST(CtlCommand, AWrongPolicyIsRefusedBeforeTheDaemonIsAsked) {
               "--min-wake-interval \"86401\": must be a number from 1 to 86400, or 0 for no limit");
 }
 
+TEST(CtlCommand, C15_C29_C30_WhatAHostOffers) {
+    const auto command =
+        parse({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--hostname", "nas.local",
+               "--service", R"(_http._tcp 80 "C# box" path=/)", "--service-wake=no", "--group", "ff02::1234"});
+    ASSERT_TRUE(command) << command.error().message;
+    const HostOffers expected{.hostnames = {"nas.local"},
+                              .services = {{.type = "_http._tcp", .port = 80, .instance = "C# box", .txt = {"path=/"}}},
+                              .groups = {*IpAddress::parse("ff02::1234")},
+                              .service_ports_wake = false};
+    EXPECT_EQ(command->config.offers, expected);
+    EXPECT_EQ(refusal_of_add({"--hostname", "a", "--service", "_ssh._tcp 22"}),
+              "--service '_ssh._tcp': has no host to point to, there must be a hostname in .local, as in desk.local");
+    EXPECT_TRUE(refusal_of_add({"--service", "_ssh._tcp"}).starts_with("--service \"_ssh._tcp\": must be TYPE"));
+    EXPECT_EQ(refusal_of_add({"--group", "192.0.2.1"}),
+              "--group 192.0.2.1: is not multicast, must be a multicast address that the host takes part in, as in "
+              "239.1.2.3 or ff02::1234");
+}
+
 TEST(CtlCommand, AHostWithTheLeast) {
     const auto command = parse({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7"});
     ASSERT_TRUE(command) << command.error().message;

@@ -5,11 +5,13 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include <boost/program_options.hpp>
 #include <gtest/gtest.h>
 
 #include "../support/folder.h"
+#include "base/ini.h"
 #include "control/schema.h"
 
 namespace pz {
@@ -32,7 +34,9 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
         folder.path() + "/nas.conf",
         "# the file server\nmac = 00:00:5e:00:53:01\nmac = 00-00-5e-00-53-02\n"
         "ip = 192.0.2.7\nip=2001:db8::7\ntemporary-ip = 2001:db8::8\n"
-        "wake = tcp/22 # ssh\nwake = udp/any\ninterface = lan0\nvlan = 100.20\n"
+        "wake = tcp/22 # ssh\nwake = udp/any\nhostname = nas.local\nhostname = files # by LLMNR\n"
+        "service = _smb._tcp 445\nservice = _http._tcp,_web 80 \"The\\x23 NAS\" path=/ \"note=1st floor\" # its page\n"
+        "service-wake = no\ngroup = 239.1.2.3\ngroup = ff02::1234\ninterface = lan0\nvlan = 100.20\n"
         "auto = yes\nlearn = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
         "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
         "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
@@ -44,6 +48,15 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
                           {.ip = *IpAddress::parse("2001:db8::7")},
                           {.ip = *IpAddress::parse("2001:db8::8"), .temporary = true}};
     expected.wake = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 0}};
+    expected.offers = {.hostnames = {"nas.local", "files"},
+                       .services = {{.type = "_smb._tcp", .port = 445},
+                                    {.type = "_http._tcp",
+                                     .subtypes = {"_web"},
+                                     .port = 80,
+                                     .instance = "The# NAS",
+                                     .txt = {"path=/", "note=1st floor"}}},
+                       .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
+                       .service_ports_wake = false};
     expected.interface = "lan0";
     expected.vlan = {100, 20};
     expected.agentless = true;
@@ -67,6 +80,19 @@ TEST(HostFile, TheNameIsTheFilesName) {
               "first a letter or digit");
 }
 
+TEST(HostFile, TheExamplesAreRight) {
+    std::size_t read = 0;
+    for (const auto& file : std::filesystem::directory_iterator(PROXZZY_SOURCE_DIR "/docs/examples/hosts.d")) {
+        const auto config = parse_host_file(file.path(), *read_file(file.path()));
+        EXPECT_TRUE(config) << (config ? "" : config.error().message);
+        ++read;
+        if (config && config->name == "printer") {
+            EXPECT_EQ(config->offers.services.at(0).txt.at(2), "note=first floor");
+        }
+    }
+    EXPECT_EQ(read, 2U);
+}
+
 TEST(HostFile, LineEndsOfOtherSystemsAreAccepted) {
     EXPECT_TRUE(parse_host_file("nas.conf", "mac = 00:00:5e:00:53:01\r\nip = 192.0.2.7\r\n"));
     EXPECT_TRUE(parse_host_file("nas.conf", "mac = 00:00:5e:00:53:01\nip = 192.0.2.7"));
@@ -80,6 +106,16 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "wake \"tcp\": must be tcp or udp, a slash, and a port from 1 to 65535 or any, as in tcp/22 or tcp/any");
     EXPECT_EQ(refusal("mac = 00:00:5e:00:53:01\nlearn = yes\n"), "accepted") << "its addresses are learned";
     EXPECT_EQ(refusal(least + std::string("learn = maybe\n")), "learn \"maybe\": must be one of no, yes");
+    EXPECT_EQ(
+        refusal(least + std::string("hostname = desk.example.com\n")),
+        "hostname 'desk.example.com': is in a domain that only a DNS server answers for, must be a name in .local, "
+        "as in desk.local, or one label, as in desk");
+    EXPECT_TRUE(refusal(least + std::string("service = _ssh._tcp\n"))
+                    .starts_with("service \"_ssh._tcp\": must be TYPE[,SUBTYPE...] PORT"));
+    EXPECT_EQ(refusal(least + std::string("service = _ssh._tcp 22\n")),
+              "service '_ssh._tcp': has no host to point to, there must be a hostname in .local, as in desk.local");
+    EXPECT_EQ(refusal(least + std::string("service-wake = never\n")), "service-wake \"never\": must be one of no, yes");
+    EXPECT_TRUE(refusal(least + std::string("group = all\n")).starts_with("group \"all\"")) << "as of an address";
     EXPECT_EQ(refusal(least + std::string("auto = maybe\n")), "auto \"maybe\": must be one of no, yes");
     EXPECT_EQ(refusal(least + std::string("vlan = 5000\n")), "vlan 5000: must be 1 to 4094, or 0 for none");
     EXPECT_EQ(refusal(least + std::string("echo = loud\n")), "echo \"loud\": must be one of answer, ignore, wake");
@@ -87,11 +123,11 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "option 'echo' cannot be specified more than once");
     EXPECT_EQ(refusal(least + std::string("secureon-file = gone\n")),
               "secureon-file \"/etc/proxzzy/hosts.d/gone\": No such file or directory");
-    EXPECT_EQ(
-        refusal(least + std::string("replace = 1\n")),
-        "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, interface, vlan, auto, learn, echo, "
-        "identity, magic-port, secureon-file, allow-from, deny-from, wakes-per-hour, wakes-per-source, "
-        "min-wake-interval, quiet");
+    EXPECT_EQ(refusal(least + std::string("replace = 1\n")),
+              "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, hostname, service, "
+              "service-wake, group, interface, vlan, auto, learn, echo, identity, magic-port, secureon-file, "
+              "allow-from, deny-from, wakes-per-hour, wakes-per-source, "
+              "min-wake-interval, quiet");
     EXPECT_EQ(refusal(least + std::string("asleep\n")), "line \"asleep\": must be KEY = VALUE");
 }
 
@@ -113,6 +149,15 @@ HostConfig everything() {
                         {.ip = *IpAddress::parse("2001:db8::7")},
                         {.ip = *IpAddress::parse("2001:db8::8"), .temporary = true}};
     config.wake = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 0}};
+    config.offers = {.hostnames = {"nas.local", "b\xc3\xbcro"},
+                     .services = {{.type = "_ssh._tcp", .port = 22},
+                                  {.type = "_http._tcp",
+                                   .subtypes = {"_web", "a b"},
+                                   .port = 80,
+                                   .instance = "The # \"NAS\"\\",
+                                   .txt = {"path=/", "flag", std::string("bytes=\0\xff # \n", 14)}}},
+                     .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
+                     .service_ports_wake = false};
     config.interface = "lan0";
     config.vlan = {100, 20};
     config.echo = EchoMode::ignore;

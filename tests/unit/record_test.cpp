@@ -29,6 +29,7 @@ HostConfig good() {
     config.wake = {{IPPROTO_TCP, 22}, {IPPROTO_TCP, 0}, {IPPROTO_UDP, 22}};
     config.interface = "lan0";
     config.vlan = {100, 200};
+    config.offers = {.hostnames = {"desk.local"}, .services = {{.type = "_ssh._tcp", .port = 22}}};
     return config;
 }
 
@@ -64,6 +65,24 @@ std::vector<Bad> bad_configs() {
     const auto name = [](const char* what, std::string text, const char* value) {
         return Bad{what, [text = std::move(text)](HostConfig& c) { c.name = text; }, "name", value, "1 to 63 letters"};
     };
+    const auto hostname = [](const char* what, std::string text, const char* value, const char* right) {
+        return Bad{what, [text = std::move(text)](HostConfig& c) { c.offers.hostnames.push_back(text); }, "hostname",
+                   value, right};
+    };
+    const auto service = [](const char* what, std::function<void(Service&)> spoil, const char* value,
+                            const char* right) {
+        return Bad{what, [spoil = std::move(spoil)](HostConfig& c) { spoil(c.offers.services[0]); }, "service", value,
+                   right};
+    };
+    const auto type = [&](const char* what, const char* text, const char* right) {
+        return service(what, [text](Service& s) { s.type = text; }, text, right);
+    };
+    const auto txt = [&](const char* what, std::vector<std::string> list, const char* value, const char* right) {
+        return service(what, [list = std::move(list)](Service& s) { s.txt = list; }, value, right);
+    };
+    const auto group = [](const char* what, const char* text, const char* right) {
+        return Bad{what, [text](HostConfig& c) { c.offers.groups.push_back(ip(text)); }, "group", text, right};
+    };
     const auto add_ip = [](const char* what, const char* text, const char* why) {
         return Bad{what, [text](HostConfig& c) { c.addresses.push_back({ip(text)}); }, "ip", text, why};
     };
@@ -76,7 +95,8 @@ std::vector<Bad> bad_configs() {
         name("NameStartsWithDot", ".desk", "'.desk'"),
         name("NameStartsWithMinus", "-desk", "'-desk'"),
         name("NameWithNewline", "desk\n", "'desk\\x0a'"),
-        name("NameNotAscii", "d\xc3\xa4sk", "'d\\xc3\\xa4sk'"),
+        name("NameNotAscii", "d\xc3\xa4sk", "'d\xc3\xa4sk'"),
+        name("NameNotUtf8", "d\xe4sk", "'d\\xe4sk'"),
         name("NameWithNul", std::string("desk\0", 5), "'desk\\x00'"),
 
         {"NoMac", [](HostConfig& c) { c.macs.clear(); }, "mac", "0 given", "1 to 8"},
@@ -145,6 +165,122 @@ std::vector<Bad> bad_configs() {
          "answer, ignore or wake"},
         {"UnknownIdentity", [](HostConfig& c) { c.identity = static_cast<Identity>(2); }, "identity", "2",
          "host or proxy"},
+        {"C29_FiveHostnames", [](HostConfig& c) { c.offers.hostnames = {"a", "b", "c", "d", "e"}; }, "hostname",
+         "5 given", "at most 4"},
+        hostname("C29_NoHostname", "", "''", "as in desk.local"),
+        hostname("C29_NoLabel", "a..local", "'a..local'", "empty label"),
+        hostname("C29_DotAtTheEnd", "a.local.", "'a.local.'", "as in desk.local"),
+        hostname("C29_LongLabel", std::string(64, 'a') + ".local", "64 bytes", "1 to 63"),
+        hostname("C29_LongHostname",
+                 std::string(63, 'a') + "." + std::string(63, 'b') + "." + std::string(63, 'c') + "." +
+                     std::string(56, 'd') + ".local",
+                 "256 bytes", "at most 255"),
+        hostname("C29_OtherDomain", "desk.example.com", "'desk.example.com'", "as in desk.local"),
+        hostname("C29_TheDomain", "Local", "'Local'", "as in desk.local"),
+        hostname("C29_Blank", "my desk.local", "'my desk.local'", "letters"),
+        hostname("C29_Control", "de\x1bsk.local", "'de\\x1bsk.local'", "UTF-8"),
+        hostname("C29_NotUtf8", "d\xe4sk.local", "'d\\xe4sk.local'", "UTF-8"),
+        hostname("C29_Twice", "DESK.Local", "'DESK.Local'", "once"),
+
+        {"C30_NoHostname", [](HostConfig& c) { c.offers.hostnames = {"desk"}; }, "service", "'_ssh._tcp'",
+         "a hostname in .local"},
+        {"C30_ThirtyThreeServices", [](HostConfig& c) { c.offers.services.assign(33, c.offers.services[0]); },
+         "service", "33 given", "at most 32"},
+        {"C30_InstanceTwice",
+         [](HostConfig& c) { c.offers.services.push_back({.type = "_SSH._tcp", .port = 23, .instance = "Desk"}); },
+         "service", "'Desk'", "once"},
+        {"C30_TooManyRules",
+         [](HostConfig& c) {
+             c.wake.clear();
+             for (std::uint16_t port = 1; port <= 31; ++port)
+                 c.wake.push_back({IPPROTO_UDP, port});
+             c.offers.services.push_back({.type = "_http._tcp", .port = 80});
+         },
+         "service", "33 wake rules", "at most 32"},
+        {"C33_AllServicesTooLong",
+         [](HostConfig& c) {
+             c.offers.services.clear();
+             for (char i = 0; i < 32; ++i)
+                 c.offers.services.push_back({.type = "_http._tcp",
+                                              .port = 80,
+                                              .instance = std::string(1, static_cast<char>('A' + i)),
+                                              .txt = {"a=" + std::string(250, 'x'), "b=" + std::string(250, 'x'),
+                                                      "c=" + std::string(250, 'x'), "d=" + std::string(250, 'x')}});
+         },
+         "service", "bytes", "at most 32768"},
+        type("C30_NoType", "", "as in _ipp._tcp"),
+        type("C30_NoUnderscore", "ipp._tcp", "as in _ipp._tcp"),
+        type("C30_Sctp", "_ipp._sctp", "_udp"),
+        type("C30_NoProtocol", "_ipp", "_tcp"),
+        type("C30_NoServiceName", "_._tcp", "1 to 15"),
+        type("C30_LongServiceName", "_abcdefghijklmnop._tcp", "1 to 15"),
+        type("C30_NoLetter", "_123._tcp", "letter"),
+        type("C30_HyphenFirst", "_-a._tcp", "hyphens"),
+        type("C30_HyphenLast", "_a-._tcp", "hyphens"),
+        type("C30_TwoHyphens", "_a--b._tcp", "hyphens"),
+        type("C30_DotInName", "_a.b._tcp", "letters"),
+        service(
+            "C30_PortZero", [](Service& s) { s.port = 0; }, "port 0", "1 to 65535"),
+        service(
+            "C30_PortOfMdns",
+            [](Service& s) {
+                s.type = "_x._udp";
+                s.port = 5353;
+            },
+            "5353", "another one"),
+        service(
+            "C30_PortOfLlmnr", [](Service& s) { s.port = 5355; }, "5355", "another one"),
+        service(
+            "C32_LongInstance", [](Service& s) { s.instance = std::string(64, 'x'); }, "xxx", "at most 63"),
+        service(
+            "C32_InstanceWithControl", [](Service& s) { s.instance = "a\nb"; }, "'a\\x0ab'", "control"),
+        service(
+            "C32_InstanceWithC1", [](Service& s) { s.instance = "a\xc2\x9b"; }, "'a\\xc2\\x9b'", "control"),
+        service(
+            "C32_InstanceNotUtf8", [](Service& s) { s.instance = "\xed\xa0\x80"; }, "\\xed", "UTF-8"),
+        service(
+            "C32_NineSubtypes", [](Service& s) { s.subtypes.assign(9, "_a"); }, "9 subtypes", "at most 8"),
+        service(
+            "C32_EmptySubtype", [](Service& s) { s.subtypes = {""}; }, "''", "1 to 63"),
+        service(
+            "C32_LongSubtype", [](Service& s) { s.subtypes = {std::string(64, 'a')}; }, "aaa", "1 to 63"),
+        service(
+            "C32_SubtypeWithComma", [](Service& s) { s.subtypes = {"a,b"}; }, "'a,b'", "commas"),
+        service(
+            "C32_SubtypeTwice", [](Service& s) { s.subtypes = {"_a", "_A"}; }, "'_A'", "once"),
+        txt("C33_EmptyTxt", {""}, "''", "KEY=VALUE"),
+        txt("C33_NoKey", {"=x"}, "'=x'", "KEY=VALUE"),
+        txt("C33_KeyWithControl", {"a\tb=1"}, "'a\\x09b=1'", "printable ASCII"),
+        txt("C33_KeyNotAscii",
+            {"gr\xc3\xb6\xc3\x9f"
+             "e=1"},
+            "'gr\xc3\xb6\xc3\x9f"
+            "e=1'",
+            "printable ASCII"),
+        txt("C33_KeyTwice", {"note=a", "NOTE"}, "'NOTE'", "once"),
+        txt("C33_LongTxt", {"a=" + std::string(254, 'x')}, "256 bytes", "at most 255"),
+        txt("C33_TooMuchTxt",
+            {"a=" + std::string(253, 'x'), "b=" + std::string(253, 'x'), "c=" + std::string(253, 'x'),
+             "d=" + std::string(253, 'x'), "e=" + std::string(253, 'x'), "f=" + std::string(20, 'x')},
+            "1303 bytes", "at most 1300"),
+
+        {"C15_ThirtyThreeGroups",
+         [](HostConfig& c) {
+             for (std::uint8_t i = 0; i < 33; ++i)
+                 c.offers.groups.push_back(IpAddress::v4({239, 1, 1, i}));
+         },
+         "group", "33 given", "at most 32"},
+        group("C15_Unicast4", "192.0.2.1", "multicast"),
+        group("C15_Unicast6", "2001:db8::1", "multicast"),
+        group("C15_NoGroup", "224.0.0.0", "nobody joins"),
+        group("C15_AllHosts", "224.0.0.1", "nobody joins"),
+        group("C15_AllNodes", "ff02::1", "nobody joins"),
+        group("C15_InterfaceLocal", "ff01::101", "does not leave"),
+        group("C15_ReservedScope0", "ff10::1", "reserved"),
+        group("C15_ReservedScopeF", "ff3f::1", "reserved"),
+        {"C15_Twice", [](HostConfig& c) { c.offers.groups = {ip("ff02::1234"), ip("239.1.2.3"), ip("ff02:0::1234")}; },
+         "group", "ff02::1234", "once"},
+
         {"MagicPortZero", [](HostConfig& c) { c.magic.udp_port = 0; }, "magic-port", "0", "1 to 65535"},
     };
 }
@@ -182,8 +318,50 @@ TEST(Record, AcceptsEveryBound) {
     config.echo = EchoMode::wake;
     config.identity = Identity::proxy;
     config.magic.udp_port = 65535;
+    config.offers.hostnames = {std::string(63, 'a') + "." + std::string(63, 'b') + "." + std::string(63, 'c') + "." +
+                                   std::string(55, 'd') + ".LOCAL",
+                               "b\xc3\xbcro", "1.local", std::string(63, '-')};
+    config.offers.services.clear();
+    config.offers.service_ports_wake = false;
+    for (std::uint8_t i = 0; i < max_services; ++i)
+        config.offers.services.push_back({.type = "_abcdefghijklm-9._udp",
+                                          .port = 65535,
+                                          .instance = std::string(62, '"') + static_cast<char>('A' + i)});
+    config.offers.services[0] = {.type = "_1a._tcp",
+                                 .subtypes = {"a b", "_2", "_3", "_4", "_5", "_6", "_7", std::string(63, 'x')},
+                                 .port = 5353,
+                                 .txt = {"a=" + std::string(253, '\0'), "b=" + std::string(253, '='),
+                                         "c=" + std::string(253, 'x'), "d=" + std::string(253, 'x'),
+                                         "e=" + std::string(253, 'x'), "f=" + std::string(17, 'x')}};
+    for (std::uint8_t i = 0; i < max_groups; ++i)
+        config.offers.groups.push_back(IpAddress::v4({224, 0, 0, static_cast<std::uint8_t>(i + 2)}));
     const Result<> checked = validate(config);
     EXPECT_TRUE(checked.has_value()) << checked.error().message;
+}
+
+std::string rules_of(const HostConfig& config) {
+    std::string text;
+    for (const WakeRule& rule : wake_rules(config, config.offers))
+        text += (text.empty() ? "" : " ") + to_string(rule);
+    return text;
+}
+
+TEST(Record, C30_PortsOfServicesWakeTheHost) {
+    HostConfig config;
+    EXPECT_EQ(rules_of(config), "tcp/any");
+    config.offers.services = {
+        {.type = "_ssh._tcp", .port = 22}, {.type = "_sip._udp", .port = 5060}, {.type = "_x._udp", .port = 5060}};
+    EXPECT_EQ(rules_of(config), "tcp/any udp/5060") << "tcp/any covers ssh";
+    config.wake = {{IPPROTO_TCP, 80}};
+    EXPECT_EQ(rules_of(config), "tcp/80 tcp/22 udp/5060");
+    EXPECT_EQ(find_wake_rule(config, config.offers, IPPROTO_UDP, 5060), (WakeRule{IPPROTO_UDP, 5060}));
+    EXPECT_EQ(find_wake_rule(config, config.offers, IPPROTO_TCP, 22), (WakeRule{IPPROTO_TCP, 22}));
+    EXPECT_EQ(find_wake_rule(config, config.offers, IPPROTO_TCP, 5060), std::nullopt);
+    config.wake = {{IPPROTO_UDP, 0}};
+    EXPECT_EQ(rules_of(config), "udp/any tcp/22");
+    config.offers.service_ports_wake = false;
+    EXPECT_EQ(rules_of(config), "udp/any");
+    EXPECT_EQ(find_wake_rule(config, config.offers, IPPROTO_TCP, 22), std::nullopt);
 }
 
 TEST(Record, StatesHaveTheNamesOfTheDocumentation) {

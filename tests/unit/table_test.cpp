@@ -471,6 +471,74 @@ TEST_F(Table, AnotherNetworkMayUseTheSameMacAndAddresses) {
     EXPECT_EQ(table.find("b")->segment, lan + 1);
 }
 
+TEST_F(Table, C29_C32_NamesAndServicesAreUniqueOnANetwork) {
+    HostConfig desk = config("desk", 1, {{a1}, {a2}, {a6}});
+    desk.offers = {
+        .hostnames = {"desk.local", "Files.office.local"},
+        .services = {{.type = "_ssh._tcp", .port = 22}, {.type = "_ipp._tcp", .port = 631, .instance = "P"}}};
+    ASSERT_TRUE(table.set(desk, lan, true, now));
+    const auto with = [](HostOffers offers) {
+        HostConfig other = config("b", 2, {{IpAddress::v4({192, 0, 2, 20})}});
+        other.offers = std::move(offers);
+        return other;
+    };
+    const auto refused = [&](HostOffers offers, const char* field, const char* value) {
+        expect_refused(table, with(std::move(offers)), false, Errc::exists, field, value, now);
+    };
+    refused({.hostnames = {"b", "DESK.local"}}, "hostname",
+            "'DESK.local': host 'desk' on the same network has 'desk.local'");
+    refused({.hostnames = {"desk"}}, "hostname", "'desk.local' already");
+    refused({.hostnames = {"files.local"}}, "hostname", "'Files.office.local' already");
+    refused({.hostnames = {"b.local"}, .services = {{.type = "_IPP._tcp", .port = 1, .instance = "p"}}}, "service",
+            "'_IPP._tcp': host 'desk' on the same network has the instance 'p' already");
+    refused({.hostnames = {"b.local"}, .services = {{.type = "_ssh._tcp", .port = 1, .instance = "desk"}}}, "service",
+            "the instance 'desk' already");
+
+    add(with({.hostnames = {"b.local"}, .services = {{.type = "_ssh._tcp", .port = 22}}}), lan + 1);
+    ASSERT_TRUE(table.remove("b"));
+    add(with({.hostnames = {"b.local"},
+              .services = {{.type = "_ssh._tcp", .port = 22}, {.type = "_http._tcp", .port = 80, .instance = "P"}}}));
+    desk.offers.hostnames = {"other.local"}; // gives up two, takes one
+    ASSERT_TRUE(table.set(desk, lan, true, now));
+    EXPECT_EQ(table.find("desk")->config(), desk);
+    ASSERT_TRUE(table.set(with({.hostnames = {"desk", "files.local"}}), lan, true, now));
+    expect_refused(table, desk, false, Errc::exists, "name", "'desk'", now);
+    desk.offers.hostnames = {"files"};
+    desk.offers.services.clear();
+    expect_refused(table, desk, true, Errc::exists, "hostname", "host 'b'", now);
+    ASSERT_TRUE(table.remove("b"));
+    ASSERT_TRUE(table.set(desk, lan, true, now));
+}
+
+TEST(TableBounds, C29_ManyNamesAndServicesAreFoundAtOnce) {
+    PresenceTable table{TableOptions{.max_hosts = 200'000, .max_addresses4 = 200'000, .max_macs = 200'000}};
+    const auto host = [](std::uint32_t i, std::uint32_t number) {
+        HostConfig out;
+        out.name = fmt::format("h{}", i);
+        out.macs = {{{2, 0, 0, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8),
+                      static_cast<std::uint8_t>(i)}}};
+        out.addresses = {{IpAddress::v4({10, static_cast<std::uint8_t>(i >> 16), static_cast<std::uint8_t>(i >> 8),
+                                         static_cast<std::uint8_t>(i)})}};
+        out.offers = {.hostnames = {fmt::format("h{}.local", number)}, .services = {{.type = "_ssh._tcp", .port = 22}}};
+        return out;
+    };
+    constexpr std::uint32_t many = 100'000; // each compared with each other one would take minutes
+    for (std::uint32_t i = 0; i < many; ++i)
+        ASSERT_TRUE(table.set(host(i, i), lan, false, start));
+    EXPECT_EQ(table.set(host(many, 77'777), lan, false, start).error().field, "hostname");
+    EXPECT_TRUE(table.set(host(many, many), lan, false, start));
+}
+
+TEST_F(Table, WhatAHostOffersCostsNothingWhereThereIsNothing) {
+    EXPECT_EQ(sizeof(Host::offers), sizeof(void*));
+    HostConfig desk = config("desk", 1, {{a1}});
+    desk.offers.service_ports_wake = false;
+    ASSERT_TRUE(table.set(desk, lan, true, now));
+    EXPECT_EQ(table.find("desk")->config(), desk);
+    ASSERT_TRUE(table.set(config("desk", 1, {{a1}}), lan, true, now));
+    EXPECT_EQ(table.find("desk")->config(), config("desk", 1, {{a1}}));
+}
+
 TEST_F(Table, ReplaceAddsOrChangesTheAwakeHost) {
     const HostId id = desk().id;
     to_asleep();

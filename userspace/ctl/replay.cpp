@@ -17,8 +17,9 @@ std::optional<std::string> rule_for(ByteView frame, const HostConfig& config) {
     if (parsed.l4_offset + 4 > frame.size())
         return std::nullopt;
     const auto port = static_cast<std::uint16_t>(frame[parsed.l4_offset + 2] << 8 | frame[parsed.l4_offset + 3]);
-    const WakeRule* rule = find_wake_rule(config, parsed.protocol, port);
-    return rule == nullptr ? std::nullopt : std::optional(to_string(*rule));
+    return find_wake_rule(config, config.offers, parsed.protocol, port).transform([](const WakeRule& rule) {
+        return to_string(rule);
+    });
 }
 
 /// Whether `changed` lets the packet wake the host, as far as its kind says.

@@ -59,13 +59,13 @@ std::uint64_t wall_time(Instant at) {
 }
 
 /// What of the host's record a trigger matched.
-std::string rule_of(const pz_event& event, const HostOptions& options) {
+std::string rule_of(const pz_event& event, const Host& host) {
     if (event.reason == PZ_REASON_TRIGGER_MAGIC)
         return "magic";
     if (event.reason == PZ_REASON_TRIGGER_ECHO)
         return "echo";
-    const WakeRule* rule = find_wake_rule(options, event.protocol, event.port);
-    return to_string(rule == nullptr ? WakeRule{.protocol = IPPROTO_TCP} : *rule);
+    return to_string(find_wake_rule(host.options, *host.offers, event.protocol, event.port)
+                         .value_or(WakeRule{.protocol = IPPROTO_TCP}));
 }
 
 control::EventKind kind_of(Effect::Notice notice) {
@@ -599,7 +599,7 @@ void Daemon::on_trigger(const TriggerNotice& notice) {
     if (host != nullptr && host->generation == event.generation) {
         if (notice.refused)
             return on_refused(*host, *notice.refused, std::move(cause));
-        cause.rule = rule_of(event, host->options);
+        cause.rule = rule_of(event, *host);
         if (host->state == HostState::asleep)
             record(control::EventKind::trigger, *host, cause.rule, cause);
         else
@@ -1155,7 +1155,7 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
     }
     if (host.options.get().learn)
         policy.flags |= PZ_POLICY_LEARN;
-    for (const auto& rule : wake_rules(host.options))
+    for (const auto& rule : wake_rules(host.options, *host.offers))
         entry.rules.rules[entry.rules.count++] = {.port = rule.port, .protocol = rule.protocol, .action = PZ_RULE_WAKE};
     return entry;
 }

@@ -60,11 +60,9 @@ std::optional<std::string> rule_that_decided(const pz_explanation& found, const 
     }
 }
 
-std::string all_rules(const HostOptions& options) {
-    if (options.wake.empty())
-        return "tcp/any";
+std::string all_rules(const Host& host) {
     std::string rules;
-    for (const auto& rule : options.wake)
+    for (const auto& rule : wake_rules(host.options, *host.offers))
         rules += (rules.empty() ? "" : ", ") + to_string(rule);
     return rules;
 }
@@ -185,7 +183,7 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
     if (target != nullptr) {
         explanation.rule = rule_that_decided(found, *target);
         if (found.reason == PZ_REASON_PORT_CLOSED)
-            explanation.sentence += fmt::format("; {} wakes for {}", target->name, all_rules(target->options));
+            explanation.sentence += fmt::format("; {} wakes for {}", target->name, all_rules(*target));
     } else if (const auto address = address_meant(frame, parsed)) {
         target = table.find(segment, *address); // the kernel knows only the addresses that it answers for
     }

@@ -21,7 +21,7 @@ constexpr std::size_t max_deferred = 1024;
 
 /// The host is as `config` wants it; how long addresses are valid is no part of that.
 bool is_same(const Host& host, const HostConfig& config) {
-    return host.options.get() == static_cast<const HostOptions&>(config) &&
+    return host.options.get() == static_cast<const HostOptions&>(config) && *host.offers == config.offers &&
            std::ranges::equal(host.macs, config.macs) &&
            std::ranges::equal(host.addresses, config.addresses, [](const OwnAddress& is, const HostAddress& wanted) {
                return is.ip == wanted.ip && is.temporary == wanted.temporary;

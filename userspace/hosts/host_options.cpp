@@ -90,6 +90,16 @@ po::options_description host_options(const std::string& caption) {
         ("temporary-ip", po::value<Texts>()->value_name("ADDRESS"), "temporary IPv6 address (RFC 8981)")
         ("wake", po::value<Texts>()->value_name("PROTOCOL/PORT"),
          "what wakes it: tcp/22, tcp/any, udp/5060; repeat for each; none given: tcp/any")
+        ("hostname", po::value<Texts>()->value_name("HOSTNAME"),
+         "its name on its network: desk.local by mDNS, and desk by LLMNR; desk by LLMNR alone; repeat for each")
+        ("service", po::value<Texts>()->value_name("SERVICE"),
+         "what it offers by DNS-SD: TYPE[,SUBTYPE...] PORT [INSTANCE] [KEY[=VALUE]...], as in '_ssh._tcp 22', or "
+         "'_ipp._tcp,_universal 631 \"Front office\" rp=ipp/print'; the third word is the instance, \"\" the host's "
+         "name; needs a hostname in .local; repeat for each")
+        ("service-wake", po::value<Text>()->value_name("yes|no"),
+         "ports of services wake it too, as if there were a wake line for each; none given: yes")
+        ("group", po::value<Texts>()->value_name("GROUP"),
+         "multicast address that it takes part in: 239.1.2.3 or ff02::1234; repeat for each")
         ("interface", po::value<Text>()->value_name("IF"), "where the host is; needed if proxzzyd serves several")
         ("vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")
         ("auto", po::value<Text>()->implicit_value("yes")->value_name("yes|no"),
@@ -179,6 +189,13 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
         config.addresses.push_back({.ip = PZ_TRY(in_option("temporary-ip", IpAddress::parse(ip))), .temporary = true});
     for (const auto& wake : texts("wake"))
         config.wake.push_back(PZ_TRY(parse_wake(wake)));
+    config.offers.hostnames = texts("hostname");
+    for (const auto& service : texts("service"))
+        config.offers.services.push_back(PZ_TRY(parse_service(service)));
+    if (const auto* wakes = text("service-wake"))
+        config.offers.service_ports_wake = PZ_TRY(parse_choice<bool>("service-wake", std::array{"no", "yes"}, *wakes));
+    for (const auto& group : texts("group"))
+        config.offers.groups.push_back(PZ_TRY(in_option("group", IpAddress::parse(group))));
     if (const auto* interface = text("interface"))
         config.interface = *interface;
     if (const auto* vlan = text("vlan"))
@@ -216,6 +233,14 @@ std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& conf
                 add(temporary ? "temporary-ip" : "ip", address.ip.to_string());
     for (const auto& rule : config.wake)
         add("wake", to_string(rule));
+    for (const auto& hostname : config.offers.hostnames)
+        add("hostname", hostname);
+    for (const auto& service : config.offers.services)
+        add("service", to_string(service));
+    if (!config.offers.service_ports_wake)
+        add("service-wake", "no");
+    for (const auto& group : config.offers.groups)
+        add("group", group.to_string());
     if (!config.interface.empty())
         add("interface", config.interface);
     if (config.vlan.inner != 0)

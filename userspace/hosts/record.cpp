@@ -10,29 +10,14 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include "base/text.h"
+
 namespace pz {
 namespace {
 
 constexpr std::uint16_t max_vid = 4094;              // IEEE 802.1Q: 4095 is reserved
 constexpr std::size_t max_interface_name = 15;       // IFNAMSIZ with its terminator
 constexpr std::chrono::seconds max_validity{UINT32_MAX}; // lease and prefix lifetimes are 32-bit seconds
-
-constexpr bool is_alnum(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-/// `text` in quotes, fit for a one-line message: control bytes and whatever is not ASCII as \xNN, at most 64 of them.
-std::string quoted(std::string_view text) {
-    constexpr std::size_t shown = 64;
-    std::string out = "'";
-    for (const char c : text.substr(0, shown)) {
-        if (c >= ' ' && c <= '~')
-            out += c;
-        else
-            out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    }
-    return out + (text.size() > shown ? "...'" : "'");
-}
 
 /// The first element that is there twice, or end().
 template <class List>
@@ -50,7 +35,7 @@ Result<> check_name(const std::string& name) {
         return fail(
             Errc::invalid,
             fmt::format("name {}: must be 1 to {} letters, digits, '.', '_' or '-', the first a letter or digit",
-                        quoted(name), max_name_length),
+                        in_quotes(name), max_name_length),
             "name");
     return {};
 }
@@ -131,6 +116,25 @@ Result<> check_rules(const std::vector<WakeRule>& rules) {
     return {};
 }
 
+std::optional<WakeRule> find_rule(const std::vector<WakeRule>& rules, std::uint8_t protocol, std::uint16_t port) {
+    const auto found = std::ranges::find_if(rules, [&](const WakeRule& rule) {
+        return rule.protocol == protocol && (rule.port == 0 || rule.port == port);
+    });
+    return found == rules.end() ? std::nullopt : std::optional(*found);
+}
+
+/// The kernel has room for so many.
+Result<> check_rules_in_force(const HostConfig& config) {
+    const std::size_t count = wake_rules(config, config.offers).size();
+    if (count > PZ_MAX_RULES)
+        return fail(Errc::invalid,
+                    fmt::format("service: with their ports a host would have {} wake rules, must be at most {}; leave "
+                                "some out, or say service-wake = no",
+                                count, PZ_MAX_RULES),
+                    "service");
+    return {};
+}
+
 Result<> check_place(const std::string& interface, const VlanTags& vlan) {
     const bool good =
         interface.size() <= max_interface_name && interface != "." && interface != ".." &&
@@ -138,7 +142,7 @@ Result<> check_place(const std::string& interface, const VlanTags& vlan) {
     if (!good)
         return fail(Errc::invalid,
                     fmt::format("interface {}: must be an interface's name, at most {} characters, as in eth0",
-                                quoted(interface), max_interface_name),
+                                in_quotes(interface), max_interface_name),
                     "interface");
     for (const std::uint16_t vid : {vlan.outer, vlan.inner})
         if (vid > max_vid)
@@ -178,6 +182,10 @@ Result<> validate(const HostConfig& config) {
         checked = check_choices(config);
     if (checked)
         checked = validate(config.policy);
+    if (checked)
+        checked = validate(config.offers);
+    if (checked)
+        checked = check_rules_in_force(config);
     return checked;
 }
 
@@ -197,17 +205,23 @@ std::string to_string(const WakeRule& rule) {
     return protocol + "/" + (rule.port == 0 ? std::string("any") : std::to_string(rule.port));
 }
 
-const std::vector<WakeRule>& wake_rules(const HostOptions& options) {
-    static const std::vector<WakeRule> any_tcp{{.protocol = IPPROTO_TCP, .port = 0}};
-    return options.wake.empty() ? any_tcp : options.wake;
+std::vector<WakeRule> wake_rules(const HostOptions& options, const HostOffers& offers) {
+    std::vector<WakeRule> rules = options.wake;
+    if (rules.empty())
+        rules.push_back({.protocol = IPPROTO_TCP, .port = 0});
+    if (!offers.service_ports_wake)
+        return rules;
+    for (const Service& service : offers.services) {
+        const WakeRule rule{.protocol = protocol_of(service), .port = service.port};
+        if (!find_rule(rules, rule.protocol, rule.port))
+            rules.push_back(rule);
+    }
+    return rules;
 }
 
-const WakeRule* find_wake_rule(const HostOptions& options, std::uint8_t protocol, std::uint16_t port) {
-    const auto& rules = wake_rules(options);
-    const auto found = std::ranges::find_if(rules, [&](const WakeRule& rule) {
-        return rule.protocol == protocol && (rule.port == 0 || rule.port == port);
-    });
-    return found == rules.end() ? nullptr : &*found;
+std::optional<WakeRule> find_wake_rule(const HostOptions& options, const HostOffers& offers, std::uint8_t protocol,
+                                       std::uint16_t port) {
+    return find_rule(wake_rules(options, offers), protocol, port);
 }
 
 } // namespace pz

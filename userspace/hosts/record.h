@@ -15,6 +15,7 @@
 #include "hosts/states.h"
 #include "hosts/wake_policy.h"
 #include "net/address.h"
+#include "proto/offers.h"
 
 namespace pz {
 
@@ -86,11 +87,12 @@ struct HostConfig : HostOptions {
     std::string name;
     std::vector<MacAddress> macs; // the first one answers and is woken; the others are signs of life
     std::vector<HostAddress> addresses;
+    HostOffers offers;
     bool operator==(const HostConfig&) const = default;
 };
 
 /// Names and bounds that a configuration must keep, whoever sends it; errors name the field.
-/// Checks everything that can be checked without the table: name, MACs, addresses, rules, VLANs.
+/// Checks everything that can be checked without the table: name, MACs, addresses, rules, VLANs, services.
 Result<> validate(const HostConfig& config);
 
 /// A unicast address that a host can have on a link.
@@ -100,10 +102,12 @@ bool is_host_address(const IpAddress& ip);
 std::string_view to_string(HostState state);
 /// "tcp/22", "udp/any"
 std::string to_string(const WakeRule& rule);
-/// Those in force: the configured ones, else the default, tcp/any (R30).
-const std::vector<WakeRule>& wake_rules(const HostOptions& options);
-/// The first of them that lets a packet to this port (host order) wake the host; nullptr: none.
-const WakeRule* find_wake_rule(const HostOptions& options, std::uint8_t protocol, std::uint16_t port);
+/// Those in force: the configured ones, else the default, tcp/any (R30); then one for each port of a service that they
+/// do not cover, if service ports wake.
+std::vector<WakeRule> wake_rules(const HostOptions& options, const HostOffers& offers);
+/// The first of them that lets a packet to this port (host order) wake the host.
+std::optional<WakeRule> find_wake_rule(const HostOptions& options, const HostOffers& offers, std::uint8_t protocol,
+                                       std::uint16_t port);
 
 inline constexpr std::size_t max_name_length = 63;
 inline constexpr std::size_t max_macs = 8;

@@ -11,6 +11,8 @@
 #include <boost/container_hash/hash.hpp>
 #include <spdlog/fmt/fmt.h>
 
+#include "base/text.h"
+
 namespace pz {
 
 namespace {
@@ -349,6 +351,21 @@ std::size_t hash_of(SegmentId segment, const Key& key) {
     boost::hash_combine(hash, segment);
     return hash;
 }
+std::size_t hash_of_label(SegmentId segment, std::string_view label) {
+    return hash_of(segment, lower(label));
+}
+std::size_t hash_of_service(SegmentId segment, std::string_view instance, std::string_view type) {
+    std::size_t hash = hash_of(segment, lower(instance));
+    boost::hash_combine(hash, hash_of(lower(type)));
+    return hash;
+}
+
+/// The one of them that has the first label, whatever the case; nullptr: none.
+const std::string* find_name(const HostOffers& offers, std::string_view label) {
+    const auto found = std::ranges::find_if(
+        offers.hostnames, [&](const auto& name) { return equal_whatever_case(single_label(name), label); });
+    return found == offers.hostnames.end() ? nullptr : &*found;
+}
 
 } // namespace
 
@@ -388,6 +405,7 @@ HostConfig Host::config() const {
         config.addresses.push_back({.ip = addresses[i].ip,
                                     .temporary = addresses[i].temporary,
                                     .valid_for = extra->valid_for.empty() ? std::nullopt : extra->valid_for[i]});
+    config.offers = *offers;
     return config;
 }
 
@@ -405,6 +423,9 @@ void Host::configure(HostConfig config) {
         if (ends)
             std::ranges::transform(config.addresses, std::back_inserter(valid_for), &HostAddress::valid_for);
     }
+    offers.clear();
+    if (config.offers != HostOffers{})
+        offers.edit() = std::move(config.offers);
     options = static_cast<HostOptions&&>(std::move(config));
 }
 
@@ -652,6 +673,24 @@ const Host* PresenceTable::find(SegmentId segment, const MacAddress& mac) const 
     const auto found = by_mac_.find(hash_of(segment, mac), [&](HostId id) {
         const Host& host = *hosts_[id];
         return host.segment == segment && std::ranges::find(host.macs, mac) != host.macs.end();
+    });
+    return found ? hosts_[*found].get() : nullptr;
+}
+
+const Host* PresenceTable::find_label(SegmentId segment, std::string_view label) const {
+    const auto found = by_offer_.find(hash_of_label(segment, label), [&](HostId id) {
+        return hosts_[id]->segment == segment && find_name(*hosts_[id]->offers, label) != nullptr;
+    });
+    return found ? hosts_[*found].get() : nullptr;
+}
+
+const Host* PresenceTable::find_service(SegmentId segment, std::string_view instance, std::string_view type) const {
+    const auto found = by_offer_.find(hash_of_service(segment, instance, type), [&](HostId id) {
+        const HostOffers& offers = *hosts_[id]->offers;
+        return hosts_[id]->segment == segment && std::ranges::any_of(offers.services, [&](const Service& service) {
+                   return equal_whatever_case(service.type, type) &&
+                          equal_whatever_case(instance_name(offers, service), instance);
+               });
     });
     return found ? hosts_[*found].get() : nullptr;
 }
@@ -1455,6 +1494,7 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
                         fmt::format("ip {}: belongs to host '{}' on the same network, must be this host's own",
                                     address.ip.to_string(), other->name),
                         "ip");
+    PZ_TRY(check_offers(config.offers, segment, replaced));
     if (replaced == nullptr && size() >= options_.max_hosts)
         return fail(Errc::limit,
                     fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, size()),
@@ -1484,6 +1524,29 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
     return {};
 }
 
+/// Names and service instances are unique on a link (RFC 6762 §8, RFC 4795 §4).
+Result<> PresenceTable::check_offers(const HostOffers& offers, SegmentId segment, const Host* replaced) const {
+    for (const auto& name : offers.hostnames)
+        if (const Host* const other = find_label(segment, single_label(name)); other != nullptr && other != replaced)
+            return fail(Errc::exists,
+                        fmt::format("hostname {}: host '{}' on the same network has {} already, the first label must "
+                                    "be this host's own",
+                                    in_quotes(name), other->name,
+                                    in_quotes(*find_name(*other->offers, single_label(name)))),
+                        "hostname");
+    for (const Service& service : offers.services) {
+        const std::string_view instance = instance_name(offers, service);
+        if (const Host* const other = find_service(segment, instance, service.type);
+            other != nullptr && other != replaced)
+            return fail(Errc::exists,
+                        fmt::format("service {}: host '{}' on the same network has the instance {} already, must be "
+                                    "this host's own",
+                                    in_quotes(service.type), other->name, in_quotes(instance)),
+                        "service");
+    }
+    return {};
+}
+
 /// Calls `visit` with the index and the hash of everything that the host is found by.
 template <class Visit>
 void PresenceTable::each_key(const Host& host, const Visit& visit) {
@@ -1494,11 +1557,16 @@ void PresenceTable::each_key(const Host& host, const Visit& visit) {
         visit(index_of(address.ip), hash_of(host.segment, address.ip));
     for (const LearnedAddress& learned : host.extra->learned)
         visit(index_of(learned.ip), hash_of(host.segment, learned.ip));
+    for (const auto& name : host.offers->hostnames)
+        visit(by_offer_, hash_of_label(host.segment, single_label(name)));
+    for (const Service& service : host.offers->services)
+        visit(by_offer_, hash_of_service(host.segment, instance_name(*host.offers, service), service.type));
 }
 
 /// In all indexes, for one more host or address.
+static_assert(max_hostnames + max_services <= max_addresses);
 void PresenceTable::make_room() {
-    for (HostIndex* const small : {&by_name_, &by_mac_, &by_address4_, &by_address6_}) {
+    for (HostIndex* const small : {&by_name_, &by_mac_, &by_address4_, &by_address6_, &by_offer_}) {
         if (small->has_room(max_addresses))
             continue;
         small->clear(small->size() + max_addresses);

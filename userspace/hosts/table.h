@@ -208,6 +208,7 @@ struct Host {
     std::uint64_t wakes = 0;
     Instant next_refresh{}; // asleep
     std::optional<Instant> due; // when tick() looks at the host next
+    Rare<HostOffers> offers;
     Rare<HostExtra> extra;
     Rare<HostActivity> activity;
 
@@ -229,8 +230,9 @@ public:
     explicit PresenceTable(TableOptions options) : options_(std::move(options)) {}
 
     /// Adds a host, or with `replace` changes the awake one of that name if there is one.  Refuses, naming the field:
-    /// an invalid configuration, a name, MAC or address that another host of the segment has, a full table, a host that
-    /// is not awake or still waits for held packets to be delivered.  On an error the table is as before.
+    /// an invalid configuration, a name, MAC, address, host name or service that another host of the segment has, a
+    /// full table, a host that is not awake or still waits for held packets to be delivered.  On an error the table is
+    /// as before.
     Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
     /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
     /// do not run: nobody watched, so it is looked for, by tick(), before it is answered for.  Of `record` what is
@@ -323,9 +325,12 @@ private:
     HostIndex& index_of(const IpAddress& ip) { return ip.is_v4() ? by_address4_ : by_address6_; }
     Host& at(HostId id) { return *hosts_[id]; }
     [[nodiscard]] const Host* find(SegmentId segment, const MacAddress& mac) const;
+    [[nodiscard]] const Host* find_label(SegmentId segment, std::string_view label) const;
+    [[nodiscard]] const Host* find_service(SegmentId segment, std::string_view instance, std::string_view type) const;
     HostId take_id(std::optional<HostId> wanted);
     Result<Host*> settable(const HostConfig& config, SegmentId segment, bool replace);
     Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way);
+    [[nodiscard]] Result<> check_offers(const HostOffers& offers, SegmentId segment, const Host* replaced) const;
     template <class Visit>
     void each_key(const Host& host, const Visit& visit);
     void make_room();
@@ -360,6 +365,7 @@ private:
     HostIndex by_mac_; // with the segment, as the others below
     HostIndex by_address4_;
     HostIndex by_address6_;
+    HostIndex by_offer_; // first labels of names, and service instances
     std::set<std::tuple<SegmentId, IpAddress, HostId>> ending_; // IPv6 addresses of hosts of which one has an end
     using Deadline = std::pair<Instant, HostId>;
     std::vector<Deadline> deadlines_; // a heap, the next one first; others may be stale, and are no longer Host::due

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "net/address.h"
 
 namespace pz {
@@ -37,5 +38,31 @@ struct HostOffers {
 bool is_local_name(std::string_view hostname);
 /// What LLMNR answers for: its first label.
 std::string_view single_label(std::string_view hostname);
+
+/// What the services' SRV records point to: the first name that ends with .local; empty: there is none.
+std::string_view service_target(const HostOffers& offers);
+/// The service's own instance name, or the first label of the target.
+std::string_view instance_name(const HostOffers& offers, const Service& service);
+/// IPPROTO_TCP or IPPROTO_UDP, as the type says.
+std::uint8_t protocol_of(const Service& service);
+
+/// Names and bounds that they must keep; errors name the field: hostname, service or group.
+Result<> validate(const HostOffers& offers);
+
+/// A service in words, TYPE[,SUBTYPE...] PORT [INSTANCE] [KEY[=VALUE]...]: split at blanks; within "..." blanks are
+/// kept, and \" \\ \xNN stand for a quote, a backslash, and the byte NN.  The third word is the instance, "" the host's
+/// name.
+Result<Service> parse_service(std::string_view text);
+/// As parse_service() reads it: one line, without a # (which begins a comment in files).
+std::string to_string(const Service& service);
+
+inline constexpr std::size_t max_hostnames = 4;
+inline constexpr std::size_t max_services = 32;
+inline constexpr std::size_t max_subtypes = 8; // of a service
+inline constexpr std::size_t max_groups = 32;
+/// Of a TXT record, as on the wire (RFC 6763 §6.2).
+inline constexpr std::size_t max_txt_size = 1300;
+/// Of all services, as they are stored: a host has to fit into one message of the control protocol.
+inline constexpr std::size_t max_services_size = 32'768;
 
 } // namespace pz
