@@ -81,6 +81,9 @@ enum pz_capabilities_attr {
 	PZ_A_CAPABILITIES_MAX_ADDRESSES, /* u32, 1: per host */
 	PZ_A_CAPABILITIES_MAX_RULES,     /* u32, 1: per host */
 	PZ_A_CAPABILITIES_MAX_MACS,      /* u32, 1: per host */
+	PZ_A_CAPABILITIES_MAX_HOSTNAMES, /* u32, 0-1 [0]: per host */
+	PZ_A_CAPABILITIES_MAX_SERVICES,  /* u32, 0-1 [0]: per host */
+	PZ_A_CAPABILITIES_MAX_GROUPS,    /* u32, 0-1 [0]: per host */
 };
 
 enum pz_status_attr {
@@ -162,6 +165,20 @@ enum pz_host_attr {
 	PZ_A_HOST_MIN_WAKE_INTERVAL, /* u32, 0-1 [0]: seconds between two wakes by packets */
 	PZ_A_HOST_QUIET,             /* nested pz_quiet_attr, n: times of the day in which packets do not wake it */
 	PZ_A_HOST_LEARN, /* u8, 0-1 [0]: 1: the addresses that it uses while awake are answered for too; IP may be missing */
+	PZ_A_HOST_HOSTNAME,     /* string, n: "desk.local", or one label, for LLMNR alone; UTF-8 */
+	PZ_A_HOST_SERVICE,      /* nested pz_service_attr, n: needs a HOSTNAME in .local */
+	PZ_A_HOST_SERVICE_WAKE, /* u8, 0-1 [1]: 1: ports of services wake it too, as if there were a WAKE for each */
+	PZ_A_HOST_GROUP,        /* binary, 4 or 16 bytes, n: multicast addresses that it takes part in */
+};
+
+/* A service of a host (RFC 6763). */
+enum pz_service_attr {
+	PZ_A_SERVICE_UNSPEC,
+	PZ_A_SERVICE_TYPE,     /* string, 1: "_ipp._tcp" */
+	PZ_A_SERVICE_SUBTYPE,  /* string, n: "_universal" */
+	PZ_A_SERVICE_PORT,     /* u16, 1 */
+	PZ_A_SERVICE_INSTANCE, /* string, 0-1 [first label of the first HOSTNAME in .local]: UTF-8, up to 63 bytes */
+	PZ_A_SERVICE_TXT,      /* binary, 1 to 255 bytes, n: "key=value" or "key" */
 };
 
 enum pz_network_attr {

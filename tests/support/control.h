@@ -30,7 +30,10 @@ public:
                 .max_hosts = 65'536,
                 .max_addresses_per_host = 64,
                 .max_rules_per_host = 32,
-                .max_macs_per_host = 8};
+                .max_macs_per_host = 8,
+                .max_hostnames_per_host = 4,
+                .max_services_per_host = 32,
+                .max_groups_per_host = 32};
     }
     control::DaemonStatus status() override {
         control::DaemonStatus status;

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include <gtest/gtest.h>
+#include <spdlog/fmt/fmt.h>
 
 #include "../support/control.h"
 
@@ -28,6 +29,15 @@ HostConfig full_config() {
         {.ip = *IpAddress::parse("fe80::7")},
         {.ip = *IpAddress::parse("2001:db8::7"), .temporary = true, .valid_for = std::chrono::seconds(86'400)}};
     config.wake = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 0}};
+    config.offers = {.hostnames = {"nas.local", "b\xc3\xbcro"},
+                     .services = {{.type = "_ssh._tcp", .port = 22},
+                                  {.type = "_ipp._tcp",
+                                   .subtypes = {"_universal", "_print"},
+                                   .port = 631,
+                                   .instance = "Front office",
+                                   .txt = {"note=first floor", std::string("bytes=\0\xff", 8), "flag"}}},
+                     .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
+                     .service_ports_wake = false};
     config.interface = "lan0";
     config.vlan = {100, 20};
     config.echo = EchoMode::wake;
@@ -115,7 +125,7 @@ Wake full_wake() {
 }
 
 Capabilities full_capabilities() {
-    return {"0.1.0", {"arp", "nd", "wake-tcp"}, 65'536, 64, 32, 8};
+    return {"0.1.0", {"arp", "nd", "wake-tcp"}, 65'536, 64, 32, 8, 4, 32, 32};
 }
 
 /// An example in which some member has its default value would not notice that the member is lost.
@@ -142,10 +152,11 @@ T round_trip(const T& body, std::uint16_t type) {
     return decoded ? *decoded : T{};
 }
 
-TEST(ControlCodec, C5_C7_C8_C12_HostConfigurationKeepsEveryField) {
+TEST(ControlCodec, C5_C7_C8_C12_C15_C29_C30_C32_C33_HostConfigurationKeepsEveryField) {
     expect_every_field_set(full_config());
     expect_every_field_set(full_config().addresses[2]);
     expect_every_field_set(full_config().wake[0]);
+    expect_every_field_set(full_config().offers.services[1]);
     expect_every_field_set(full_config().vlan);
     EXPECT_EQ(round_trip(full_config(), PZ_MSG_HOST_SET), full_config());
     const HostConfig bare = named("x");
@@ -233,6 +244,48 @@ TEST(ControlCodec, TheLargestRecordFitsOneMessage) {
     EXPECT_LT(encode(put_request, config)->bytes().size(), 8192U);
 }
 
+/// Services that take about as much as they may, with TXT strings of this length.
+void fill_services(HostConfig& config, std::size_t length) {
+    auto& services = config.offers.services;
+    services.clear();
+    do {
+        services.push_back(
+            {.type = "_abcdefghijklmno._tcp", .port = 80, .instance = fmt::format("{:063}", services.size())});
+        for (std::size_t i = 0; i < max_txt_size / (length + 1); ++i)
+            services.back().txt.push_back(fmt::format("{:0{}}", i, length));
+    } while (validate(config.offers));
+    services.pop_back();
+}
+
+TEST(ControlCodec, AHostWithAsManyServicesAsMayBeFitsOneMessage) {
+    for (const std::size_t length : {3, 5, 8, 61, 255}) {
+        HostStatus status;
+        HostConfig& config = status.config;
+        config = full_config();
+        config.name = std::string(max_name_length, 'n');
+        config.macs.clear();
+        for (std::uint8_t i = 1; i <= max_macs; ++i)
+            config.macs.push_back({{2, 0, 0, 0, 0, i}});
+        config.addresses.clear();
+        for (std::uint8_t i = 1; i <= max_addresses; ++i)
+            config.addresses.push_back({IpAddress::v6({0x20, i}), true, std::chrono::seconds(1)});
+        for (std::uint8_t i = 0; i < 30; ++i)
+            config.offers.groups.push_back(IpAddress::v6({0xff, 2, i}));
+        config.policy.allow_from.assign(32, *Network::parse("2001:db8::/32"));
+        config.policy.deny_from = config.policy.allow_from;
+        config.policy.quiet.assign(8, config.policy.quiet[0]);
+        fill_services(config, length);
+        ASSERT_TRUE(validate(config)) << validate(config).error().message;
+        EXPECT_GT(encode(put_request, config)->bytes().size(), 24'000U);
+        status.since_reason = std::string(200, 'r');
+        status.file = std::string(4096, 'f');
+        status.learned.assign(max_addresses, config.addresses[0].ip);
+        EXPECT_EQ(round_trip(status, PZ_MSG_HOST), status);
+        EXPECT_EQ(round_trip(config, PZ_MSG_HOST_SET), config);
+        EXPECT_TRUE(encode(put_request, HostList{{config}}));
+    }
+}
+
 TEST(ControlCodec, AMessageThatWouldBeTooLongIsNotMade) {
     HostConfig config = full_config();
     config.addresses.assign(2000, config.addresses[2]);
@@ -297,6 +350,7 @@ TEST(ControlCodec, EveryAttributeHasItsOwnNumber) {
     expect_numbers_in_order<Counter>();
     expect_numbers_in_order<HostConfig>();
     expect_numbers_in_order<HostAddress>();
+    expect_numbers_in_order<pz::Service>();
     expect_numbers_in_order<WakeRule>();
     expect_numbers_in_order<VlanTags>();
     expect_numbers_in_order<HostStatus>();
@@ -383,6 +437,27 @@ std::vector<Wrong> wrong_messages() {
          "mac: is a plain value, NLA_F_NESTED must not be set"},
         {"network byte order", host().attribute(PZ_A_HOST_MAGIC_PORT | NLA_F_NET_BYTEORDER, {0, 9}), 28,
          "attribute 9: NLA_F_NET_BYTEORDER is not served, integers are little-endian"},
+        {"host name without NUL", host().attribute(PZ_A_HOST_HOSTNAME, {'a'}), 28,
+         "hostname: must be text with one NUL, at its end"},
+        {"service without a port", host().nest(PZ_A_HOST_SERVICE, inside().text(PZ_A_SERVICE_TYPE, "_ssh._tcp")),
+         std::nullopt, "service: port: is missing"},
+        {"service without a type", host().nest(PZ_A_HOST_SERVICE, inside().attribute(PZ_A_SERVICE_PORT, {22, 0})),
+         std::nullopt, "service: type: is missing"},
+        {"two ports of a service",
+         host().nest(PZ_A_HOST_SERVICE,
+                     inside().attribute(PZ_A_SERVICE_PORT, {22, 0}).attribute(PZ_A_SERVICE_PORT, {22, 0})),
+         40, "service: port: is there twice, may be there once"},
+        {"service as text", host().text(PZ_A_HOST_SERVICE, "_ssh._tcp"), 28,
+         "service: holds attributes, must have NLA_F_NESTED"},
+        {"nested TXT", host().nest(PZ_A_HOST_SERVICE, inside().nest(PZ_A_SERVICE_TXT, inside())), 32,
+         "service: txt: is a plain value, NLA_F_NESTED must not be set"},
+        {"unknown attribute of a service", host().nest(PZ_A_HOST_SERVICE, inside().attribute(6, {})), 32,
+         "service: attribute 6: is unknown here"},
+        {"group of 5 bytes", host().attribute(PZ_A_HOST_GROUP, {1, 2, 3, 4, 5}), 28,
+         "group: has 5 bytes, must have 4 (IPv4) or 16 (IPv6)"},
+        {"service-wake of 2", host().attribute(PZ_A_HOST_SERVICE_WAKE, {2}), 28, "service-wake: is 2, must be 0 or 1"},
+        {"service-wake twice", host().attribute(PZ_A_HOST_SERVICE_WAKE, {1}).attribute(PZ_A_HOST_SERVICE_WAKE, {1}), 36,
+         "service-wake: is there twice, may be there once"},
         {"nested deeper than any table", host().nest(PZ_A_HOST_VLAN, nested_deeply(10'000)), 32,
          "vlan: attribute 6: is unknown here"},
         {"nest in a plain value of a nest",
@@ -438,9 +513,10 @@ TEST(ControlCodec, EveryTruncationOfAMessageIsRefused) {
         if (opened && decode<HostConfig>(*opened))
             ++prefixes_that_are_records;
     }
-    // only the cuts between two attributes at the top can be read: after the name, 2 MACs, 3 IPs, 2 rules, 7 more, and
-    // of the wake policy 3 networks, 3 numbers and 2 quiet hours
-    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 7 + 3 + 3 + 2);
+    // only the cuts between two attributes at the top can be read: after the name, 2 MACs, 3 IPs, 2 rules, 7 more, of
+    // the wake policy 3 networks, 3 numbers and 2 quiet hours, and learn, 2 host names, 2 services, service-wake, a
+    // group
+    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 7 + 3 + 3 + 2 + 7);
 }
 
 TEST(ControlCodec, UnknownAttributesOfAnswersAreSkipped) {
@@ -598,6 +674,7 @@ TEST(ControlDocumentation, EveryAttributeHasItsRow) {
     expect_documented<HostConfig>("host");
     expect_documented<HostAddress>("ip");
     expect_documented<WakeRule>("wake");
+    expect_documented<pz::Service>("service");
     expect_documented<VlanTags>("vlan");
     expect_documented<Network>("network");
     expect_documented<QuietHours>("quiet");

@@ -114,7 +114,8 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
                    {"address": "2001:db8::7", "temporary": true, "valid_for": null}],
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
             "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
-            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false},
+            "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false,
+            "hostname": [], "service": [], "service_wake": true, "group": []},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
         "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null,
         "learned": []})");
@@ -135,7 +136,7 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
         "no_wake_from": []})"));
     EXPECT_EQ(json_of({"capabilities"}), json::parse(R"({
         "version": "1.2.3", "option": ["arp", "nd"], "max_hosts": 65536, "max_addresses": 64, "max_rules": 32,
-        "max_macs": 8})"));
+        "max_macs": 8, "max_hostnames": 4, "max_services": 32, "max_groups": 32})"));
     EXPECT_EQ(json_of({"stats"}), json::parse(R"({"counters": [
         {"name": "arp-answered", "sentence": "ARP request, answered", "value": 7},
         {"name": "nobody", "sentence": "not ours", "value": 1}]})"));

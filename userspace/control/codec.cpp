@@ -81,6 +81,16 @@ bool put(nl_msg* message, int type, const T& value) {
     }
 }
 
+/// One of a list of strings, or its bytes.
+template <class T>
+bool put_element(nl_msg* message, int type, Presence presence, const T& value) {
+    if constexpr (std::is_same_v<T, std::string>)
+        if (presence == Presence::repeated_bytes)
+            return value.size() < PZ_CONTROL_MAX_MESSAGE &&
+                   nla_put(message, type, static_cast<int>(value.size()), value.data()) == 0;
+    return put(message, type, value);
+}
+
 template <HasSchema T>
 bool put_fields(nl_msg* message, const T& body) {
     bool fits = true;
@@ -88,7 +98,7 @@ bool put_fields(nl_msg* message, const T& body) {
         const auto& value = std::invoke(field.member, body);
         if constexpr (is_vector<std::remove_cvref_t<decltype(value)>>) {
             for (const auto& element : value)
-                fits = fits && put(message, field.type, element);
+                fits = fits && put_element(message, field.type, field.presence, element);
         } else {
             const T defaults{};
             if (field.presence == Presence::required || !(value == std::invoke(field.member, defaults)))
@@ -163,6 +173,13 @@ Decoded<> expect_length(const Attribute& attribute, const char* name, std::size_
     return {};
 }
 
+Decoded<> expect_plain(const Attribute& attribute, const char* name) {
+    if (attribute.nested)
+        return refuse_at(attribute.offset, fmt::format("{}: is a plain value, NLA_F_NESTED must not be set", name),
+                         name);
+    return {};
+}
+
 template <class T>
 Decoded<> get(const Attribute& attribute, const char* name, Unknown unknown, T& value) {
     if constexpr (is_optional<T>) {
@@ -181,9 +198,7 @@ Decoded<> get(const Attribute& attribute, const char* name, Unknown unknown, T& 
         }
         return result;
     } else {
-        if (attribute.nested)
-            return refuse_at(attribute.offset, fmt::format("{}: is a plain value, NLA_F_NESTED must not be set", name),
-                             name);
+        PZ_TRY(expect_plain(attribute, name));
         if constexpr (std::is_enum_v<T> || std::is_same_v<T, bool>) {
             std::uint8_t raw = 0;
             PZ_TRY(get(attribute, name, unknown, raw));
@@ -233,6 +248,18 @@ Decoded<> get(const Attribute& attribute, const char* name, Unknown unknown, T& 
     }
 }
 
+/// One of a list of strings, or its bytes.
+template <class T>
+Decoded<> get_element(const Attribute& attribute, const char* name, Presence presence, Unknown unknown, T& value) {
+    if constexpr (std::is_same_v<T, std::string>)
+        if (presence == Presence::repeated_bytes) {
+            PZ_TRY(expect_plain(attribute, name));
+            value.assign(attribute.payload.begin(), attribute.payload.end());
+            return {};
+        }
+    return get(attribute, name, unknown, value);
+}
+
 template <HasSchema T>
 Decoded<> get_fields(std::span<const std::uint8_t> rest, std::uint32_t offset, Unknown unknown, T& body, Seen& seen) {
     while (!rest.empty()) {
@@ -245,14 +272,15 @@ Decoded<> get_fields(std::span<const std::uint8_t> rest, std::uint32_t offset, U
             known = true;
             auto& value = std::invoke(field.member, body);
             const Seen bit = Seen{1} << position;
-            if (field.presence != Presence::repeated && (seen & bit) != 0) {
+            constexpr bool is_list = is_vector<std::remove_cvref_t<decltype(value)>>;
+            if (!is_list && (seen & bit) != 0) {
                 result = refuse_at(attribute.offset, fmt::format("{}: is there twice, may be there once", field.name),
                                    field.name);
                 return;
             }
             seen |= bit;
-            if constexpr (is_vector<std::remove_cvref_t<decltype(value)>>)
-                result = get(attribute, field.name, unknown, value.emplace_back());
+            if constexpr (is_list)
+                result = get_element(attribute, field.name, field.presence, unknown, value.emplace_back());
             else
                 result = get(attribute, field.name, unknown, value);
         });

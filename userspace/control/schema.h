@@ -41,6 +41,7 @@ enum class Presence : std::uint8_t {
     required,
     optional, // left out when it has the default-constructed value
     repeated, // a vector: one attribute for each element
+    repeated_bytes, // a vector of strings: one binary attribute for each
 };
 
 /// `member` is a member pointer or a function from the structure to a reference.
@@ -106,6 +107,9 @@ struct Schema<Capabilities> {
         Field{PZ_A_CAPABILITIES_MAX_ADDRESSES, "max-addresses", required, &Capabilities::max_addresses_per_host},
         Field{PZ_A_CAPABILITIES_MAX_RULES, "max-rules", required, &Capabilities::max_rules_per_host},
         Field{PZ_A_CAPABILITIES_MAX_MACS, "max-macs", required, &Capabilities::max_macs_per_host},
+        Field{PZ_A_CAPABILITIES_MAX_HOSTNAMES, "max-hostnames", optional, &Capabilities::max_hostnames_per_host},
+        Field{PZ_A_CAPABILITIES_MAX_SERVICES, "max-services", optional, &Capabilities::max_services_per_host},
+        Field{PZ_A_CAPABILITIES_MAX_GROUPS, "max-groups", optional, &Capabilities::max_groups_per_host},
     };
 };
 
@@ -200,6 +204,17 @@ struct Schema<VlanTags> {
 };
 
 template <>
+struct Schema<pz::Service> {
+    static constexpr std::tuple fields{
+        Field{PZ_A_SERVICE_TYPE, "type", required, &pz::Service::type},
+        Field{PZ_A_SERVICE_SUBTYPE, "subtype", repeated, &pz::Service::subtypes},
+        Field{PZ_A_SERVICE_PORT, "port", required, &pz::Service::port},
+        Field{PZ_A_SERVICE_INSTANCE, "instance", optional, &pz::Service::instance},
+        Field{PZ_A_SERVICE_TXT, "txt", repeated_bytes, &pz::Service::txt},
+    };
+};
+
+template <>
 struct Schema<HostConfig> {
     static constexpr std::tuple fields{
         Field{PZ_A_HOST_NAME, "name", required, &HostConfig::name},
@@ -226,6 +241,11 @@ struct Schema<HostConfig> {
               [](auto& config) -> auto& { return config.policy.min_wake_interval; }},
         Field{PZ_A_HOST_QUIET, "quiet", repeated, [](auto& config) -> auto& { return config.policy.quiet; }},
         Field{PZ_A_HOST_LEARN, "learn", optional, &HostConfig::learn},
+        Field{PZ_A_HOST_HOSTNAME, "hostname", repeated, [](auto& config) -> auto& { return config.offers.hostnames; }},
+        Field{PZ_A_HOST_SERVICE, "service", repeated, [](auto& config) -> auto& { return config.offers.services; }},
+        Field{PZ_A_HOST_SERVICE_WAKE, "service-wake", optional,
+              [](auto& config) -> auto& { return config.offers.service_ports_wake; }},
+        Field{PZ_A_HOST_GROUP, "group", repeated, [](auto& config) -> auto& { return config.offers.groups; }},
     };
 };
 

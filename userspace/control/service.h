@@ -24,6 +24,9 @@ struct Capabilities {
     std::uint32_t max_addresses_per_host = 0;
     std::uint32_t max_rules_per_host = 0;
     std::uint32_t max_macs_per_host = 0;
+    std::uint32_t max_hostnames_per_host = 0;
+    std::uint32_t max_services_per_host = 0;
+    std::uint32_t max_groups_per_host = 0;
     bool operator==(const Capabilities&) const = default;
 };
 

@@ -8,6 +8,7 @@
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
 
+#include "base/text.h"
 #include "ctl/command.h"
 
 namespace pz::ctl {
@@ -60,6 +61,7 @@ template <class T>
 json::value value_of(const std::vector<T>& values);
 template <control::HasSchema T>
 json::value value_of(const T& body);
+json::value value_of(const Service& service);
 
 template <class T>
 json::value value_of(const std::optional<T>& value) {
@@ -80,6 +82,16 @@ json::value value_of(const T& body) {
         std::ranges::replace(name, '-', '_');
         object[name] = value_of(std::invoke(field.member, body));
     });
+    return object;
+}
+
+/// Its TXT is bytes: those that are no text, and backslashes, are \xNN.
+json::value value_of(const Service& service) {
+    json::object object = value_of<Service>(service).as_object();
+    json::array& txt = object["txt"].as_array();
+    txt.clear();
+    for (const std::string& entry : service.txt)
+        txt.push_back(json::string(escaped(entry, "\\")));
     return object;
 }
 

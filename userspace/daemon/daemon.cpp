@@ -267,7 +267,10 @@ control::Capabilities Daemon::capabilities() {
             .max_hosts = options_.max_hosts,
             .max_addresses_per_host = max_addresses,
             .max_rules_per_host = PZ_MAX_RULES,
-            .max_macs_per_host = max_macs};
+            .max_macs_per_host = max_macs,
+            .max_hostnames_per_host = max_hostnames,
+            .max_services_per_host = max_services,
+            .max_groups_per_host = max_groups};
 }
 
 control::DaemonStatus Daemon::status() {
