@@ -66,6 +66,28 @@ def hosts_in_files_are_served_like_others(lan):
     connect_and_check(lan, proxy, lan.host.ip4)
 
 
+@test("nc")
+def C30_ports_of_services_wake_hosts_of_files(lan):
+    files = Files(lan)
+    files.write_host("sleeper", lan.host, "wake = tcp/22", "hostname = sleeper.local", "group = 239.1.2.3",
+                     'service = _sip._udp,_phone 5060 "The \\x23 phone" "note=first floor" flag # its desk')
+    files.host("other").write_text("mac = 00:00:5e:00:53:77\nip = 192.0.2.77\nhostname = SLEEPER.local\n")
+    code, text = files.check()
+    assert code == 2 and "hostname 'sleeper.local': host 'other' on the same network has 'SLEEPER.local'" in text, text
+    files.host("other").unlink()
+    proxy = files.proxy()
+    config = proxy.ctl("host", "show", "sleeper")["config"]
+    assert config["hostname"] == ["sleeper.local"] and config["group"] == ["239.1.2.3"], config
+    assert config["service"] == [{"type": "_sip._udp", "subtype": ["_phone"], "port": 5060, "instance": "The # phone",
+                                  "txt": ["note=first floor", "flag"]}], config
+    for address in (lan.host.ip4, lan.host.ip6):
+        proxy.put_to_sleep(lan.host)
+        lan.client.run("nc", "-u", "-N", "-w", "1", "-q", "0", address, "5060", input="wake up\n")
+        proxy.wait_state("awake")
+        assert proxy.ctl("why", "sleeper")["wakes"][-1]["rule"] == "udp/5060"
+        lan.host.wait_settled()
+
+
 @test()
 def check_config_says_what_is_wrong_and_touches_nothing(lan):
     before = traces(lan)

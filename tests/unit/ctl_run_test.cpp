@@ -164,6 +164,28 @@ TEST_F(CtlRun, C13_TextIsForPeople) {
                                "nobody        1       not ours");
 }
 
+TEST_F(CtlRun, C15_C29_C30_WhatAHostOffersIsShown) {
+    text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--wake", "tcp/22", "--hostname",
+          "nas.local", "--hostname", "files", "--service", "_ssh._tcp 22", "--service",
+          R"(_sip._udp,_x 5060 "My # phone" "note=a \x5c\xff")", "--group", "239.1.2.3"});
+    const std::string shown = text({"host", "show", "nas"});
+    for (const char* expected : {"hostname   nas.local\n", "hostname   files\n", "service    _ssh._tcp 22\n",
+                                 R"(service    _sip._udp,_x 5060 "My \x23 phone" "note=a \\\xff")",
+                                 "group      239.1.2.3\n", "wake       tcp/22 udp/5060 and Magic Packet\n"})
+        EXPECT_NE(shown.find(expected), std::string::npos) << expected << "is not in\n" << shown;
+    const auto config = json_of({"host", "show", "nas"}).at("config");
+    EXPECT_EQ(config.at("hostname"), (json::array{"nas.local", "files"}));
+    EXPECT_EQ(config.at("service"), json::parse(R"([
+        {"type": "_ssh._tcp", "subtype": [], "port": 22, "instance": "", "txt": []},
+        {"type": "_sip._udp", "subtype": ["_x"], "port": 5060, "instance": "My # phone",
+         "txt": ["note=a \\x5c\\xff"]}])"));
+    EXPECT_EQ(config.at("group"), json::array{"239.1.2.3"});
+    EXPECT_EQ(config.at("service_wake"), true);
+    text({"host", "add", "nas", "--mac", "00:00:5e:00:53:01", "--ip", "192.0.2.7", "--hostname", "nas.local",
+          "--service", "_sip._udp 5060", "--service-wake", "no", "--replace"});
+    EXPECT_NE(text({"host", "show", "nas"}).find("wake       tcp/any and Magic Packet\n"), std::string::npos);
+}
+
 TEST_F(CtlRun, APasswordIsNotPrinted) {
     HostConfig config = test::some_host(1);
     config.magic.secureon = {{0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6}};
@@ -410,6 +432,15 @@ TEST_F(CtlSite, WhatIsExportedIsApplied) {
     add_nas();
     for (unsigned i = 0; i < 20; ++i)
         service.hosts["host" + std::to_string(i)].config = test::some_host(i);
+    service.hosts["host7"].config.offers = {
+        .hostnames = {"host7.local"},
+        .services = {{.type = "_ipp._tcp",
+                      .subtypes = {"_universal"},
+                      .port = 631,
+                      .instance = "# \"7\"",
+                      .txt = {"note=first floor", std::string("bytes=\0\n\xff", 9)}}},
+        .groups = {*IpAddress::parse("ff02::1234")},
+        .service_ports_wake = false};
     const std::string exported = text({"export"});
     const auto before = json_of({"hosts"});
     EXPECT_EQ(apply(exported), "0 added, 0 changed, 21 unchanged");

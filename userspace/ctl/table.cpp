@@ -100,7 +100,9 @@ std::string to_text(const control::Capabilities& capabilities) {
          {"options", fmt::format("{}", fmt::join(capabilities.options, " "))},
          {"hosts", fmt::format("up to {}", capabilities.max_hosts)},
          {"per host", fmt::format("up to {} addresses, {} MACs, {} wake rules", capabilities.max_addresses_per_host,
-                                  capabilities.max_macs_per_host, capabilities.max_rules_per_host)}});
+                                  capabilities.max_macs_per_host, capabilities.max_rules_per_host)},
+         {"", fmt::format("up to {} host names, {} services, {} groups", capabilities.max_hostnames_per_host,
+                          capabilities.max_services_per_host, capabilities.max_groups_per_host)}});
 }
 
 std::string to_text(const control::DaemonStatus& status) {
@@ -141,10 +143,13 @@ std::string to_text(const control::HostStatus& host) {
                                                             : "")});
     for (const auto& ip : host.learned)
         rows.push_back({"ip", ip.to_string() + ", learned"});
-    std::string wake;
-    for (const auto& rule : config.wake)
-        wake += to_string(rule) + " ";
-    rows.push_back({"wake", wake + (wake.empty() ? "tcp/any, Magic Packet" : "and Magic Packet")});
+    for (const auto& hostname : config.offers.hostnames)
+        rows.push_back({"hostname", hostname});
+    for (const auto& service : config.offers.services)
+        rows.push_back({"service", to_string(service)});
+    for (const auto& group : config.offers.groups)
+        rows.push_back({"group", group.to_string()});
+    rows.push_back({"wake", all_of(wake_rules(config, config.offers)) + " and Magic Packet"});
     add_policy(rows, config.policy);
     rows.push_back({"echo", name_of(config.echo)});
     rows.push_back({"identity", host.identity == Identity::host
