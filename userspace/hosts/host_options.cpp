@@ -91,7 +91,7 @@ po::options_description host_options(const std::string& caption) {
         ("wake", po::value<Texts>()->value_name("PROTOCOL/PORT"),
          "what wakes it: tcp/22, tcp/any, udp/5060; repeat for each; none given: tcp/any")
         ("hostname", po::value<Texts>()->value_name("HOSTNAME"),
-         "what it is called on its network: desk.local by mDNS, and desk by LLMNR; desk by LLMNR alone; repeat for each")
+         "its name on its network: desk.local by mDNS, and desk by LLMNR; desk by LLMNR alone; repeat for each")
         ("service", po::value<Texts>()->value_name("SERVICE"),
          "what it offers by DNS-SD: TYPE[,SUBTYPE...] PORT [INSTANCE] [KEY[=VALUE]...], as in '_ssh._tcp 22', or "
          "'_ipp._tcp,_universal 631 \"Front office\" rp=ipp/print'; the third word is the instance, \"\" the host's "
