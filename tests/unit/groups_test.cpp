@@ -353,6 +353,9 @@ TEST_F(Groups, MldGroupSpecificQueryIsAnsweredForThatGroupUnlessAGeneralAnswerCo
     EXPECT_EQ(mld_query(1000, 28), std::nullopt);
     EXPECT_EQ(mld_query(2000, 28, group6), std::nullopt);
     EXPECT_EQ(run(10s), (Lines{"500ms 1 fe80::51 > ff02::16 143 2:ff02::fb 2:ff05::1234"}));
+    EXPECT_EQ(mld_query(2000, 28, group6), std::nullopt);
+    EXPECT_EQ(mld_query(1000, 28), std::nullopt) << "the other way round";
+    EXPECT_EQ(run(10s), (Lines{"500ms 1 fe80::51 > ff02::16 143 2:ff02::fb 2:ff05::1234"}));
     EXPECT_EQ(mld_query(2000, 28), std::nullopt);
     EXPECT_EQ(mld_query(1000, 44, group6), std::nullopt) << "with a source";
     EXPECT_EQ(run(10s), (Lines{"500ms 1 fe80::51 > ff02::16 143 2:ff05::1234",

@@ -501,9 +501,9 @@ bool has_router_alert(ByteView frame, const ParsedFrame& parsed) {
     if (!v4) {
         // no extension header is shorter than eight bytes; what follows the first is left off
         const auto next = load<ip6_hdr>(frame, parsed.l3_offset)->ip6_nxt;
-        if (next != IPPROTO_HOPOPTS || options.size() < 8 || options.size() < (options[1] + 1U) * 8)
+        if (next != IPPROTO_HOPOPTS || options.size() < 8 || options.size() < (std::size_t{options[1]} + 1) * 8)
             return false;
-        options = options.subspan(2, (options[1] + 1U) * 8 - 2);
+        options = options.subspan(2, (std::size_t{options[1]} + 1) * 8 - 2);
     }
     while (!options.empty()) {
         const std::uint8_t type = options[0];

@@ -19,12 +19,15 @@ constexpr Duration unsolicited_interval = 10s;   // RFC 2236 §8.10, RFC 2710 §
 constexpr Duration unsolicited_interval_v2 = 1s; // RFC 3810 §9.11
 constexpr Duration between_generals = 50ms;
 
-const IpAddress general = IpAddress::v6({});
-const IpAddress all_systems = IpAddress::v4({224, 0, 0, 1});
-const IpAddress all_routers4 = IpAddress::v4({224, 0, 0, 2});
-const IpAddress all_nodes = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-const IpAddress all_routers6 = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2});
-const IpAddress mld2_routers = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16});
+constexpr IpAddress general{.family = IpAddress::Family::v6};
+constexpr IpAddress all_systems{.bytes = {224, 0, 0, 1}};
+constexpr IpAddress all_routers4{.bytes = {224, 0, 0, 2}};
+constexpr IpAddress all_nodes{.family = IpAddress::Family::v6,
+                              .bytes = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+constexpr IpAddress all_routers6{.family = IpAddress::Family::v6,
+                                 .bytes = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};
+constexpr IpAddress mld2_routers{.family = IpAddress::Family::v6,
+                                 .bytes = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16}};
 
 } // namespace
 
@@ -169,12 +172,8 @@ std::optional<Ignored> Membership::schedule(IpAddress::Family family, const IpAd
         const auto hosts = by_group_.find(group);
         if (hosts == by_group_.end())
             return Ignored::no_member;
-        for (const std::uint32_t host : hosts->second) {
-            Member& member = members_.at(host);
-            const Instant then = when();
-            if (!member.general || *member.general > then) // else that report answers this too (RFC 3810 §6.2, rule 1)
-                arm(host, group, member.groups.at(group).due, then);
-        }
+        for (const std::uint32_t host : hosts->second)
+            arm(host, group, members_.at(host).groups.at(group).due, when());
         return std::nullopt;
     }
 
@@ -280,7 +279,7 @@ void Membership::fire(std::uint32_t host, Member& member, const IpAddress& group
             if (each.is_v4())
                 continue;
             records.push_back({mld::RecordType::is_exclude, each});
-            if (state.unsolicited == 0) // an answer about the one group is in this one
+            if (state.unsolicited == 0) // an answer about the one group is in this one (RFC 3810 §6.2, rule 1)
                 disarm(host, each, state.due);
         }
         return;

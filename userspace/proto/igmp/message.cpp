@@ -26,7 +26,8 @@ std::expected<Message, Ignored> parse(ByteView payload) {
     if (checksum_fold(checksum_add(payload)) != 0) // over all of it, however much is read (RFC 2236 §2.3)
         return std::unexpected(Ignored::bad_checksum);
 
-    Message message{.type = static_cast<Type>(payload[0]), .group = *IpAddress::from_bytes(payload.subspan(4, 4))};
+    Message message{.type = static_cast<Type>(payload[0]),
+                    .group = IpAddress::v4({payload[4], payload[5], payload[6], payload[7]})};
     const std::uint8_t code = payload[1];
     switch (message.type) {
     case Type::query:

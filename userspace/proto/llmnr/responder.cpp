@@ -9,9 +9,6 @@
 
 namespace pz::llmnr {
 
-const IpAddress group4 = IpAddress::v4({224, 0, 0, 252});
-const IpAddress group6 = IpAddress::v6({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3});
-
 namespace {
 
 using namespace std::chrono_literals;
@@ -283,7 +280,7 @@ bool Responder::is_verified(std::uint32_t host) const {
 void Responder::begin(std::uint32_t host, std::size_t name, std::uint16_t type, Instant now) {
     end(host, name);
     OwnName& own = hosts_.at(host).names[name];
-    if (own.conflicted || is_shared(own.name)) // what is not unique is not verified
+    if (own.conflicted)
         return;
     const auto id = static_cast<std::uint16_t>(random_(Duration{0}, Duration{0xffff}).count());
     own.verification = Verification{.id = id, .type = type, .sent = 0, .due = now + jitter()};
@@ -301,9 +298,11 @@ void Responder::end(std::uint32_t host, std::size_t name) {
 void Responder::step(std::uint32_t host, std::size_t name, Instant now, Output& out) {
     const Host& entry = hosts_.at(host);
     OwnName& own = hosts_.at(host).names[name];
+    if (!own.verification)
+        return;
     Verification verification = *own.verification;
     end(host, name);
-    if (is_shared(own.name))
+    if (is_shared(own.name)) // what is not unique is not verified
         return;
     if (verification.sent == transmissions) {
         own.verified = true;

@@ -20,8 +20,9 @@
 namespace pz::llmnr {
 
 inline constexpr std::uint16_t port = 5355;
-extern const IpAddress group4; // 224.0.0.252
-extern const IpAddress group6; // ff02::1:3
+inline constexpr IpAddress group4{.bytes = {224, 0, 0, 252}};
+inline constexpr IpAddress group6{.family = IpAddress::Family::v6,
+                                  .bytes = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3}};
 
 /// X(identifier, "name", "sentence")
 #define PZ_LLMNR_IGNORED(X)                                                                                            \

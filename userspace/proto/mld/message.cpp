@@ -38,8 +38,8 @@ std::expected<Message, Ignored> parse(ByteView payload, const IpAddress& source,
     if (checksum_fold(checksum_add(payload, sum)) != 0)
         return std::unexpected(Ignored::bad_checksum);
 
-    Message message{.type = static_cast<Type>(payload[0]),
-                    .group = *IpAddress::from_bytes(payload.subspan(group_offset, 16))};
+    Message message{.type = static_cast<Type>(payload[0]), .group = IpAddress::v6({})};
+    std::ranges::copy(payload.subspan(group_offset, message.group.bytes.size()), message.group.bytes.begin());
     switch (message.type) {
     case Type::query:
         if (payload.size() != v1_size && payload.size() < smallest_v2_query)
