@@ -169,6 +169,7 @@ enum pz_host_attr {
 	PZ_A_HOST_SERVICE,      /* nested pz_service_attr, n: needs a HOSTNAME in .local */
 	PZ_A_HOST_SERVICE_WAKE, /* u8, 0-1 [1]: 1: ports of services wake it too, as if there were a WAKE for each */
 	PZ_A_HOST_GROUP,        /* binary, 4 or 16 bytes, n: multicast addresses that it takes part in */
+	PZ_A_HOST_PRIORITY,     /* u8, 0-1 [0]: IEEE 802.1p, up to 7, of what is sent for HOSTNAME, SERVICE and GROUP */
 };
 
 /* A service of a host (RFC 6763). */

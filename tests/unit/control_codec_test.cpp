@@ -37,7 +37,8 @@ HostConfig full_config() {
                                    .instance = "Front office",
                                    .txt = {"note=first floor", std::string("bytes=\0\xff", 8), "flag"}}},
                      .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
-                     .service_ports_wake = false};
+                     .service_ports_wake = false,
+                     .priority = 5};
     config.interface = "lan0";
     config.vlan = {100, 20};
     config.echo = EchoMode::wake;

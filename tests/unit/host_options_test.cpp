@@ -37,7 +37,8 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
         "wake = tcp/22 # ssh\nwake = udp/any\nhostname = nas.local\nhostname = files # by LLMNR\n"
         "service = _smb._tcp 445\nservice = _http._tcp,_web 80 \"The\\x23 NAS\" path=/ \"note=1st floor\" # its page\n"
         "service-wake = no\ngroup = 239.1.2.3\ngroup = ff02::1234\ninterface = lan0\nvlan = 100.20\n"
-        "auto = yes\nlearn = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = password\n"
+        "priority = 5\nauto = yes\nlearn = yes\necho = wake\nidentity = proxy\nmagic-port = 40000\nsecureon-file = "
+        "password\n"
         "allow-from = 192.0.2.0/24\ndeny-from = 192.0.2.9\nwakes-per-hour = 12\n"
         "wakes-per-source = 4\nmin-wake-interval = 60\nquiet = 23:00-07:00\n");
     ASSERT_TRUE(config) << config.error().message;
@@ -56,7 +57,8 @@ TEST(HostFile, HasEverythingThatTheCommandLineHas) {
                                      .instance = "The# NAS",
                                      .txt = {"path=/", "note=1st floor"}}},
                        .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
-                       .service_ports_wake = false};
+                       .service_ports_wake = false,
+                       .priority = 5};
     expected.interface = "lan0";
     expected.vlan = {100, 20};
     expected.agentless = true;

@@ -246,6 +246,7 @@ struct Schema<HostConfig> {
         Field{PZ_A_HOST_SERVICE_WAKE, "service-wake", optional,
               [](auto& config) -> auto& { return config.offers.service_ports_wake; }},
         Field{PZ_A_HOST_GROUP, "group", repeated, [](auto& config) -> auto& { return config.offers.groups; }},
+        Field{PZ_A_HOST_PRIORITY, "priority", optional, [](auto& config) -> auto& { return config.offers.priority; }},
     };
 };
 

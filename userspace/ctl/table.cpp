@@ -149,6 +149,8 @@ std::string to_text(const control::HostStatus& host) {
         rows.push_back({"service", to_string(service)});
     for (const auto& group : config.offers.groups)
         rows.push_back({"group", group.to_string()});
+    if (config.offers.priority != 0)
+        rows.push_back({"priority", fmt::format("{}", config.offers.priority)});
     rows.push_back({"wake", all_of(wake_rules(config, config.offers)) + " and Magic Packet"});
     add_policy(rows, config.policy);
     rows.push_back({"echo", name_of(config.echo)});

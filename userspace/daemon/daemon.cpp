@@ -143,8 +143,8 @@ Daemon::Daemon(boost::asio::io_context& loop, DaemonOptions options, LinkMonitor
       started_(now()), table_(table_options(options_)), hold_(HoldLimits{}), fastpath_(std::move(fastpath)),
       tick_timer_(loop), heartbeat_timer_(loop), overheard_ready_(loop), links_ready_(loop),
       discovery_(discovery_hooks()), steering_(std::make_unique<Steering>(loop, *fastpath_, steering_hooks())),
-      discovery_timer_(loop), file_hosts_(file_table()),
-      import_timer_(loop), leaves_(fastpath_->last_heartbeat().has_value()),
+      discovery_timer_(loop), file_hosts_(file_table()), import_timer_(loop),
+      leaves_(fastpath_->last_heartbeat().has_value()),
       state_(std::make_unique<DurableState>(
           loop, std::move(store),
           DurableState::Hooks{.row = [this](const std::string& name) { return row_of(name); },
@@ -905,9 +905,9 @@ Steering::Hooks Daemon::steering_hooks() {
     return {.answer =
                 [this](const Port& port, std::span<std::uint8_t> room, std::size_t length) {
                     const auto parsed = parse_frame(room.first(length));
-                    const auto answer = discovery_.answer(
-                        segments_->find(port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid}), room, length,
-                        now());
+                    const auto answer =
+                        discovery_.answer(segments_->find(port, {.outer = parsed.outer_vid, .inner = parsed.inner_vid}),
+                                          room, length, now());
                     rearm_discovery();
                     return answer;
                 },
@@ -988,8 +988,7 @@ void Daemon::wait_links() {
 
 void Daemon::read_links() {
     const auto read = monitor_.read();
-    if (read.lost || read.addresses || !read.changes.empty())
-        {
+    if (read.lost || read.addresses || !read.changes.empty()) {
         sources_.clear();
         networks_.clear();
     }

@@ -27,6 +27,12 @@ std::uint16_t word_at(ByteView bytes, std::size_t at) {
     return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
 }
 
+/// A segment's tags with a priority (IEEE 802.1Q §9.6: the three highest bits), in a tag of VID 0 if there is none.
+TagStack with_priority(TagStack tags, std::uint8_t priority) {
+    tags.outer = static_cast<std::uint16_t>((tags.outer & 0x1fff) | priority << 13);
+    return tags;
+}
+
 /// A whole UDP datagram whose checksum is right, absent (IPv4), or half done, as virtual interfaces leave it.
 std::optional<Datagram> datagram_in(ByteView frame, const ParsedFrame& parsed) {
     constexpr std::size_t header = 8;
@@ -38,8 +44,7 @@ std::optional<Datagram> datagram_in(ByteView frame, const ParsedFrame& parsed) {
     if (length < header || length > udp.size())
         return std::nullopt;
     udp = udp.first(length);
-    const std::uint32_t pseudo =
-        pseudo_header_sum(parsed.ip_source, parsed.ip_destination, IPPROTO_UDP, length);
+    const std::uint32_t pseudo = pseudo_header_sum(parsed.ip_source, parsed.ip_destination, IPPROTO_UDP, length);
     const std::uint16_t checksum = word_at(udp, 6);
     const bool is_half_done = checksum == static_cast<std::uint16_t>(~checksum_fold(pseudo));
     const bool is_absent = checksum == 0 && parsed.ip_source.is_v4();
@@ -218,7 +223,7 @@ std::optional<std::size_t> Discovery::answer(SegmentId id, std::span<std::uint8_
                                        .source = parsed.ip_destination,
                                        .destination = parsed.ip_source},
                                       mdns::port, datagram->source_port, std::get<mdns::Reply>(*direct).message,
-                                      {.hop_limit = 255}, around->tags);
+                                      {.hop_limit = 255}, tags_of(std::get<mdns::Reply>(*direct).host, *around));
         if (frames.size() == 1 && frames.front().size() <= room.size()) {
             std::ranges::copy(frames.front(), room.begin());
             answered = frames.front().size();
@@ -251,9 +256,15 @@ std::optional<IpAddress> Discovery::source_of(HostId host, const IpAddress& dest
     const bool local = destination.is_multicast() || destination.is_link_local();
     std::optional<IpAddress> source;
     for (const auto& address : found->second.addresses)
-        if (address.family == destination.family && (!source || (address.is_link_local() == local && source->is_link_local() != local)))
+        if (address.family == destination.family &&
+            (!source || (address.is_link_local() == local && source->is_link_local() != local)))
             source = address;
     return source;
+}
+
+TagStack Discovery::tags_of(HostId host, const Surroundings& around) const {
+    const auto found = speakers_.find(host);
+    return found == speakers_.end() ? around.tags : with_priority(around.tags, found->second.offers.priority);
 }
 
 void Discovery::send(SegmentId id, HostId host, const Surroundings& around, const MacAddress& to,
@@ -261,7 +272,7 @@ void Discovery::send(SegmentId id, HostId host, const Surroundings& around, cons
                      std::uint16_t port, ByteView message, std::string_view what) {
     const Ends ends{.source_mac = around.mac, .destination_mac = to, .source = source, .destination = destination};
     for (const auto& frame : build_udp(ends, source_port, port, message,
-                                       {.hop_limit = 255, .identification = ++identification_}, around.tags))
+                                       {.hop_limit = 255, .identification = ++identification_}, tags_of(host, around)))
         hooks_.send(id, host, frame, what);
 }
 
@@ -279,7 +290,8 @@ void Discovery::say(SegmentId id, const std::vector<mdns::Output>& outputs, Inst
     if (!around)
         return;
     for (const auto& report : reports)
-        hooks_.send(id, report.host, groups::frame_of(report, around->mac, around->tags), "group report");
+        hooks_.send(id, report.host, groups::frame_of(report, around->mac, tags_of(report.host, *around)),
+                    "group report");
     for (const auto& datagram : llmnr.datagrams)
         send(id, datagram.host, *around, datagram.destination_mac, datagram.source, datagram.destination, llmnr::port,
              datagram.destination_port, datagram.payload, "LLMNR");
@@ -296,7 +308,8 @@ void Discovery::say(SegmentId id, const std::vector<mdns::Output>& outputs, Inst
              reply->destination, mdns::port, reply->port, reply->message, "mDNS");
     }
     for (const auto& claim : llmnr.conflicts)
-        conflict(claim.host, "llmnr", fmt::format("{} answers to the name {} too", claim.other.to_string(), claim.name));
+        conflict(claim.host, "llmnr",
+                 fmt::format("{} answers to the name {} too", claim.other.to_string(), claim.name));
     for (const auto& output : outputs)
         if (const auto* claim = std::get_if<mdns::Conflict>(&output))
             conflict(claim->host, "mdns", fmt::format("another node has the name {} too", claim->name.to_string()));

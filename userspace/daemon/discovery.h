@@ -36,9 +36,9 @@ struct Datagram {
     ByteView payload;
 };
 
-/// Hands frames to the options' modules, and what they say to the segment.  What is said in a host's name has its address
-/// and the gateway's MAC: a frame that comes back, by a loop or an access point, must not pass for the host, and there is
-/// no room for a mark in it.
+/// Hands frames to the options' modules, and what they say to the segment.  What is said in a host's name has its
+/// address and the gateway's MAC: a frame that comes back, by a loop or an access point, must not pass for the host,
+/// and there is no room for a mark in it.
 class Discovery {
 public:
     struct Hooks {
@@ -54,7 +54,8 @@ public:
 
     explicit Discovery(Hooks hooks) : hooks_(std::move(hooks)) {}
 
-    /// From now on, or with what is different now.  The groups that the host has to be heard by; empty: it offers nothing.
+    /// From now on, or with what is different now.  The groups that the host has to be heard by; empty: it offers
+    /// nothing.
     std::vector<IpAddress> speak(const Host& host, Instant now);
     /// `goodbye`: nobody will answer for the host, and it will not come back by itself.
     void silence(HostId host, bool goodbye, Instant now);
@@ -62,7 +63,8 @@ public:
 
     /// A copy of a frame that came to a group, or to a host's own address.
     void receive(SegmentId segment, ByteView frame, Instant now);
-    /// A frame to a host's own address.  An answer that is due at once is written over it, if there is room; its length.
+    /// A frame to a host's own address.  An answer that is due at once is written over it, if there is room; its
+    /// length.
     std::optional<std::size_t> answer(SegmentId segment, std::span<std::uint8_t> room, std::size_t length, Instant now);
 
     void tick(Instant now);
@@ -99,6 +101,7 @@ private:
               const IpAddress& destination, std::uint16_t source_port, std::uint16_t port, ByteView message,
               std::string_view what);
     void conflict(HostId host, std::string_view option, std::string text);
+    [[nodiscard]] TagStack tags_of(HostId host, const Surroundings& around) const;
     [[nodiscard]] std::optional<IpAddress> source_of(HostId host, const IpAddress& destination) const;
 
     Hooks hooks_;

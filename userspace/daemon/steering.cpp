@@ -53,9 +53,10 @@ void Steering::open(const Port& port, const Member& member) {
         given = fastpath_.set_xsks(member.link.ifindex, sockets->fds());
     if (!sockets || !given) {
         if (without_.insert(known).second)
-            hooks_.tell(name, fmt::format("{}: without AF_XDP ({}): what is steered comes by events, and is answered by "
-                                          "the packet socket",
-                                          name, sockets ? given.error().message : sockets.error().message));
+            hooks_.tell(name,
+                        fmt::format("{}: without AF_XDP ({}): what is steered comes by events, and is answered by "
+                                    "the packet socket",
+                                    name, sockets ? given.error().message : sockets.error().message));
         return;
     }
     without_.erase(known);
@@ -64,8 +65,8 @@ void Steering::open(const Port& port, const Member& member) {
     auto device = std::make_unique<Device>(loop_, port, member.link.ifindex, *std::move(sockets));
     device->ready.assign(device->sockets.poll_fd());
     devices_.insert_or_assign(name, std::move(device));
-    hooks_.tell(name, fmt::format("{}: AF_XDP in {} mode, {} queue{}", name, to_string(mode), queues,
-                                  queues == 1 ? "" : "s"));
+    hooks_.tell(
+        name, fmt::format("{}: AF_XDP in {} mode, {} queue{}", name, to_string(mode), queues, queues == 1 ? "" : "s"));
     wait(name);
 }
 
@@ -96,9 +97,8 @@ void Steering::receive(const std::string& name) {
     if (found == devices_.end())
         return;
     Device& device = *found->second;
-    const auto done = device.sockets.receive([&](std::span<std::uint8_t> room, std::size_t length) {
-        return hooks_.answer(*device.port, room, length);
-    });
+    const auto done = device.sockets.receive(
+        [&](std::span<std::uint8_t> room, std::size_t length) { return hooks_.answer(*device.port, room, length); });
     if (!done) {
         hooks_.tell(name, fmt::format("{}: AF_XDP sockets are opened anew: {}", name, done.error().message));
         close(device);

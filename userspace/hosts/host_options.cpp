@@ -100,6 +100,8 @@ po::options_description host_options(const std::string& caption) {
          "ports of services wake it too, as if there were a wake line for each; none given: yes")
         ("group", po::value<Texts>()->value_name("GROUP"),
          "multicast address that it takes part in: 239.1.2.3 or ff02::1234; repeat for each")
+        ("priority", po::value<Text>()->value_name("N"),
+         "IEEE 802.1p priority, 0 to 7, of what is sent for its names, services and groups; none given: 0")
         ("interface", po::value<Text>()->value_name("IF"), "where the host is; needed if proxzzyd serves several")
         ("vlan", po::value<Text>()->value_name("VID"), "VLAN: one tag, N, or two, OUTER.INNER")
         ("auto", po::value<Text>()->implicit_value("yes")->value_name("yes|no"),
@@ -194,6 +196,14 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
         config.offers.services.push_back(PZ_TRY(parse_service(service)));
     if (const auto* wakes = text("service-wake"))
         config.offers.service_ports_wake = PZ_TRY(parse_choice<bool>("service-wake", std::array{"no", "yes"}, *wakes));
+    if (const auto* priority = text("priority")) {
+        const auto number = parse_number<std::uint8_t>(*priority);
+        if (!number || *number > max_priority)
+            return fail(Errc::invalid,
+                        fmt::format("priority {:?}: must be 0 to {} (IEEE 802.1p)", *priority, max_priority),
+                        "priority");
+        config.offers.priority = *number;
+    }
     for (const auto& group : texts("group"))
         config.offers.groups.push_back(PZ_TRY(in_option("group", IpAddress::parse(group))));
     if (const auto* interface = text("interface"))
@@ -241,6 +251,8 @@ std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& conf
         add("service-wake", "no");
     for (const auto& group : config.offers.groups)
         add("group", group.to_string());
+    if (config.offers.priority != 0)
+        add("priority", fmt::format("{}", config.offers.priority));
     if (!config.interface.empty())
         add("interface", config.interface);
     if (config.vlan.inner != 0)

@@ -346,6 +346,10 @@ Result<> validate(const HostOffers& offers) {
         checked = check_services(offers);
     if (checked)
         checked = check_groups(offers.groups);
+    if (checked && offers.priority > max_priority)
+        checked =
+            fail(Errc::invalid,
+                 fmt::format("priority {}: must be 0 to {} (IEEE 802.1p)", offers.priority, max_priority), "priority");
     return checked;
 }
 

@@ -31,8 +31,13 @@ struct HostOffers {
     std::vector<IpAddress> groups = {}; // C15: multicast groups that the host takes part in
     /// The services' ports wake the host, as if there were a rule for each.
     bool service_ports_wake = true;
+    /// IEEE 802.1p, 0 to 7, of what options send in the host's name (ECMA-393 R23); not 0: also on a link without VLAN,
+    /// in a tag of VID 0.
+    std::uint8_t priority = 0;
     auto operator<=>(const HostOffers&) const = default;
 };
+
+inline constexpr std::uint8_t max_priority = 7;
 
 /// Whether mDNS answers for it: it ends with .local, whatever the case (RFC 6762 §3).
 bool is_local_name(std::string_view hostname);
