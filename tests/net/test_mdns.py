@@ -6,7 +6,7 @@ import json
 import time
 
 from avahi import PROGRAMS, Avahi
-from case import arp_replies, assert_slept, connect_and_check, sleeper, test
+from case import arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
 from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, PTR, SRV, Asker, encoded, message_of,
                  multicast_frame, query, reverse)
 from frames import arp_request, ip_bytes
@@ -147,6 +147,7 @@ def assert_woken_by_conflict(lan, proxy, name, since):
     assert (wake["rule"], wake["decided_by"]) == ("mdns conflict", "daemon"), wake
     assert proxy.counters()["mdns-conflicts"] >= 1
     proxy.wait_state("awake")
+    assert_keeps_addresses(lan)  # R24 is about these
 
 
 def ask_who_else(lan, name, kind, known):
