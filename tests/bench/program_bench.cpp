@@ -338,8 +338,8 @@ std::uint32_t first_host(const Workload& workload, std::uint32_t turn) {
 }
 
 /// The workload for the subjects, and what the generator needs for it.
-void add_workload(Rig& rig, Results& results, const Workload& workload, const std::string& size,
-                  std::uint32_t sleepers, std::uint32_t repeats, const std::vector<std::unique_ptr<Subject>>& subjects) {
+void add_workload(Rig& rig, Results& results, const Workload& workload, const std::string& size, std::uint32_t sleepers,
+                  std::uint32_t repeats, const std::vector<std::unique_ptr<Subject>>& subjects) {
     const auto prefix = fmt::format("program/{}/{}/", workload.name, size);
     const auto add_generator = [&](const std::string& name, const bpf_program* program) {
         add_benchmark(
