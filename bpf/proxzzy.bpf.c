@@ -96,6 +96,8 @@ int proxzzy_ingress(struct pz_ctx *ctx)
 	struct pz_link link = {};
 	int action;
 
+	if (pz_is_usual_stranger(ctx))
+		return pz_finish(PZ_REASON_NOBODY, XDP_PASS);
 	action = pz_parse_link(ctx, &link);
 	if (action == PZ_CONTINUE)
 		action = pz_answer_usual(ctx, &link);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The usual questions, answered by a short way: an untagged ARP request of 60 bytes, and a Neighbour Solicitation with
- * nothing but a source link-layer option, from somebody who is no host in our care, for a host that is.  What is not
- * exactly so goes on to the filter.  What is answered here would get the same answer there, byte for byte: a dry run
- * takes that way only, and the tests compare.
+ * The usual frames.  Unicast between strangers passes at once.  Questions are answered by a short way: an untagged ARP
+ * request of 60 bytes, and a Neighbour Solicitation with nothing but a source link-layer option, from somebody who is no
+ * host in our care, for a host that is.  What is not exactly so goes on to the filter.  What is answered here would get
+ * the same answer there, byte for byte: a dry run takes that way only, and the tests compare.
  */
 #ifndef PZ_USUAL_H
 #define PZ_USUAL_H
@@ -50,6 +50,8 @@ PZ_GLOBAL int pz_answer_usual_arp(struct pz_ctx *ctx)
 		return PZ_REASON_NOBODY;
 	if (PZ_U64(arp) != bpf_cpu_to_be64(0x0001080006040001ULL) || !pz_same_mac(arp + 8, eth + 6) ||
 	    (PZ_U8(arp + 8) & 1) || !(PZ_U32(arp + 8) | PZ_U16(arp + 12)))
+		return PZ_REASON_NOBODY;
+	if (!pz_may_have4(arp + 24)) /* nobody's: asked for the filter's few bytes before the table's line */
 		return PZ_REASON_NOBODY;
 	asker = PZ_U32(arp + 14);
 	target = PZ_U32(arp + 24);
@@ -104,7 +106,7 @@ PZ_GLOBAL int pz_answer_usual_nd(struct pz_ctx *ctx)
 	target[0] = PZ_U64(nd + 8);
 	target[1] = PZ_U64(nd + 16);
 	if ((PZ_U8(eth + 6) & 1) || (PZ_U8(nd + 26) & 1) || PZ_U8(ip + 8) == 0xff || !source[0] ||
-	    PZ_U8(nd + 8) == 0xff)
+	    PZ_U8(nd + 8) == 0xff || !pz_may_have6(nd + 8))
 		return PZ_REASON_NOBODY;
 	sum_source = pz_sum16(source);
 	sum_target = pz_sum16(target);
@@ -130,6 +132,22 @@ PZ_GLOBAL int pz_answer_usual_nd(struct pz_ctx *ctx)
 		    PZ_NA_SOLICITED | (index.flags & PZ_INDEX_IDENTITY_PROXY ? 0 : PZ_NA_OVERRIDE), sum_target,
 		    sum_source);
 	return PZ_REASON_ND_ANSWERED;
+}
+
+/*
+ * Nearly all frames on a gateway: untagged unicast of IP that is nobody's, and no ICMPv6, which may be ND.  The filter would
+ * say the same, later.
+ */
+PZ_INLINE int pz_is_usual_stranger(struct pz_ctx *ctx)
+{
+	void *eth = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *ip = eth + ETH_HLEN;
+
+	if (dry_run || eth + ETH_HLEN + 20 > end || (PZ_U8(eth) & 1))
+		return 0;
+	if (PZ_U16(eth + 12) == bpf_htons(ETH_P_IP))
+		return !pz_may_have4(ip + 16) && !pz_may_have_mac(eth + 6);
+	return PZ_U16(eth + 12) == bpf_htons(ETH_P_IPV6) && eth + ETH_HLEN + PZ_IPV6_HLEN <= end &&
+	       PZ_U8(ip + 6) != IPPROTO_ICMPV6 && !pz_may_have6(ip + 24) && !pz_may_have_mac(eth + 6);
 }
 
 PZ_INLINE int pz_answer_usual(struct pz_ctx *ctx, struct pz_link *link)
