@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sleeping hosts are found by LLMNR, as systemd-resolved sees it, and as a client that asks what resolved never does."""
+"""Sleeping hosts are found by LLMNR, as systemd-resolved sees it, and a client that asks what resolved never does."""
 
 import json
 import time
@@ -148,7 +148,8 @@ def R89_a_claim_of_the_sleepers_name_after_it_was_verified_wakes_it(lan):
         assert not asked.is_response and asked.questions == [("desk", A, 1)], asked
         assert not wire.frames(responses), "a query with the C bit was answered"
         question = encoded("desk") + A.to_bytes(2) + (1).to_bytes(2)
-        claim = response(record("desk", A, 30, ip_bytes(client.ip4)), number=asked.id, flags=RESPONSE, question=question)
+        claim = response(record("desk", A, 30, ip_bytes(client.ip4)), number=asked.id, flags=RESPONSE,
+                         question=question)
         asker.send(claim, host.ip4, LLMNR_PORT)
         assert_woken_by_conflict(lan, proxy, "desk", since)
 
