@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import statistics
+import threading
 import time
 
 from avahi import PROGRAMS, Avahi
@@ -343,6 +344,29 @@ def R60_R76_avahi_browse_shows_the_services_of_two_sleepers(lan):
         assert proxy.state(name) == "asleep" and not host.awake, name
 
 
+@test(*PROGRAMS, "tshark")
+def R60_R69_avahi_browse_shows_all_of_a_sleepers_many_services(lan):
+    """More than fits in one message, and one record that is near to the limit."""
+    services = {f"Page {i}": f"note={i}-{'x' * 200}" for i in range(31)}
+    options = [word for i, (name, txt) in enumerate(services.items())
+               for word in ("--service", f'_http._tcp {8000 + i} "{name}" {txt}')]
+    parts = [f"part{i}={'y' * 240}" for i in range(5)]
+    options += ["--service", f'_http._tcp 8100 "Long Page" {" ".join(parts)}', "--service-wake", "no"]
+    proxy = sleeper(lan, *NAME, *options)
+    wire = lan.segments[0].gateway_port()
+    with Avahi(lan, lan.client, "client") as avahi:
+        found = {line.instance: line for line in avahi.browse("--resolve", "_http._tcp") if line.event == "="}
+        for i, (name, txt) in enumerate(services.items()):
+            assert name in found and (found[name].port, found[name].txt) == (8000 + i, (txt,)), found.get(name)
+        assert found["Long Page"].port == 8100 and sorted(found["Long Page"].txt) == parts, found["Long Page"]
+        assert avahi.resolve("-4", "-n", "desk.local") == lan.host.ip4
+    spoken = wire.frames(responses)
+    assert max(len(f.l4.data) for f in spoken) <= 8 + 1440, max(len(f.l4.data) for f in spoken)
+    objections = wire.malformed(lan.folder / "many.pcap")
+    assert not objections, "\n".join(objections)
+    assert_slept(lan, proxy)
+
+
 @test(*PROGRAMS, ipv6=False)
 def R60_R70_a_sleeper_with_ipv4_only_is_found_and_has_no_ipv6_address(lan):
     proxy = sleeper(lan, *NAME, *PRINTER)
@@ -587,7 +611,7 @@ def R64_a_query_from_off_the_link_is_not_answered_but_counted(lan):
     assert_slept(lan, proxy)
 
 
-@test("arping")
+@test()
 def a_flood_of_mdns_queries_is_bounded_and_wakes_are_undisturbed(lan):
     proxy = sleeper(lan, *NAME, *PRINTER)
     time.sleep(QUIET + 1)
@@ -597,10 +621,14 @@ def a_flood_of_mdns_queries_is_bounded_and_wakes_are_undisturbed(lan):
     raw = client.packet_socket()
     arps = 0
     message = query(("desk.local", A), ("_ipp._tcp.local", PTR))
-    started = time.monotonic()
-    for i in range(10000):
+
+    def flood(i):
         port = MDNS_PORT if i % 2 else 40000 + i % 1000
         raw.send(multicast_frame(client, client.ip4, MDNS4, MDNS_PORT, message, port))
+
+    started = time.monotonic()
+    for i in range(10000):
+        flood(i)
         if i % 500 == 0:
             raw.send(arp_request(client.mac, client.ip4, host.ip4))
             arps += 1
@@ -610,4 +638,21 @@ def a_flood_of_mdns_queries_is_bounded_and_wakes_are_undisturbed(lan):
     spoken = wire.frames(responses)
     assert len(spoken) <= 200 + 100 * (took + 2), f"{len(spoken)} responses in {took:.1f} s"
     assert_slept(lan, proxy)
-    connect_and_check(lan, proxy, host.ip4)
+
+    done = threading.Event()
+
+    def go_on():
+        i = 0
+        while not done.is_set():
+            flood(i)
+            i += 1
+            if i % 20 == 0:
+                time.sleep(0.005)  # some thousands a second, and the test itself goes on
+
+    flooding = threading.Thread(target=go_on)
+    flooding.start()
+    try:
+        connect_and_check(lan, proxy, host.ip4)
+    finally:
+        done.set()
+        flooding.join()
