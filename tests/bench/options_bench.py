@@ -46,6 +46,7 @@ OWN_PORT = 40_000  # not 5353: so mDNS answers by unicast, and every question (R
 RATES = {"mdns": 4000, "steered": 4000, "llmnr": 900}  # questions a second; systemd-resolved sends 1,000 answers
 LEAST_RATE = 100
 ATTEMPTS = 5  # in a round
+PATIENCE = 0.5  # seconds without an answer
 BURST = 64  # that come together, so that waking the daemon is a small part of the work
 ENOUGH = 0.9  # of them are answered, or the rate is too high
 PROXZZYD_PATH = {"mdns": "event, packet socket", "llmnr": "event, packet socket", "steered": "AF_XDP"}
@@ -137,11 +138,14 @@ class Link(Cable):
             for frame in itertools.islice(questions, BURST):
                 self.sender.send(frame)
         sent = bursts * BURST
-        while True:
-            answered = self.answers.count()
-            time.sleep(0.05)
-            if self.answers.count() == answered:
-                return sent, answered - before
+        answered, last = 0, time.monotonic()
+        while answered < sent and time.monotonic() - last < PATIENCE:
+            time.sleep(0.02)
+            now = self.answers.count() - before
+            if now > answered:
+                answered, last = now, time.monotonic()
+        time.sleep(0.02)  # for one too many
+        return sent, self.answers.count() - before
 
 
 def question(asker, number, asked, port, direct):

@@ -104,9 +104,9 @@ class Avahi(BusDaemon):
     @contextlib.contextmanager
     def browsing(self, *what):
         path = self.lan.folder / f"browse.{self.node.ns.name}"
-        with open(path, "w") as output:
-            process = self.node.ns.start("avahi-browse", "--parsable", "--no-db-lookup", *what,
-                                         stdin=subprocess.DEVNULL, stdout=output, env=self.environment())
+        with open(path, "w") as output, open(self.log, "a") as log:
+            process = self.node.ns.start("avahi-browse", "--parsable", "--no-db-lookup", *what, env=self.environment(),
+                                         stdin=subprocess.DEVNULL, stdout=output, stderr=log)
         self.processes.append(process)
         try:
             yield Browser(process, path)

@@ -48,5 +48,5 @@ class Resolved(BusDaemon):
 
     def addresses(self, *what):
         """Of a name, without zones."""
-        lines = [line.rsplit(" ", 1)[-1] for line in self.query(*what)]
-        return {line.partition("%")[0] for line in lines}
+        lines = [line for line in self.query(*what) if not line.startswith("(")]  # how the name is spelt
+        return {line.rsplit(" ", 1)[-1].partition("%")[0] for line in lines}
