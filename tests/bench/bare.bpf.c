@@ -5,6 +5,8 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include <proxzzy/abi/maps.h>
+
 SEC("xdp.frags")
 int bare_pass(struct xdp_md *ctx)
 {
@@ -37,6 +39,36 @@ int bare_tx(struct xdp_md *ctx)
 		mac[i + 3] = kept;
 	}
 	return XDP_TX;
+}
+
+/* Memory as large as the table of a million hosts' IPv4 addresses. */
+#define LINES (1 << 19)
+struct line {
+	__u64 words[8];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LINES);
+	__type(key, __u32);
+	__type(value, struct line);
+} lines SEC(".maps");
+__u32 lines_used = LINES; /* of them; written by user space before a run */
+
+/* Sends an ARP request back unchanged, after one read where its target would be in a table of that size: what memory alone
+ * costs. */
+SEC("xdp.frags")
+int bare_read(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct line *line;
+	__u32 at;
+
+	if (data + 60 > end)
+		return XDP_ABORTED;
+	at = pz_bucket_of(pz_hash4(*(__u32 *)(data + 38)), lines_used);
+	line = bpf_map_lookup_elem(&lines, &at);
+	return line && !*(volatile __u64 *)&line->words[1] ? XDP_TX : XDP_ABORTED;
 }
 
 /* Makes the frame longer, as an answer that does not fit; the generator makes it shorter again. */

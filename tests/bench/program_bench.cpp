@@ -43,6 +43,8 @@ namespace {
 
 /// The same program with everything in hash tables.
 constexpr const char* plain_hash = "plain-hash";
+/// Of bare.bpf.c
+constexpr std::uint32_t max_lines = 1U << 19;
 
 using test::Bytes;
 
@@ -132,6 +134,8 @@ public:
     }
 
     [[nodiscard]] const decltype(bare_bpf::progs)& bare() const { return bare_->progs; }
+    /// Of how many cache lines the reading program reads one at random.
+    void set_lines(std::uint32_t lines) { bare_->data->lines_used = lines; }
 
     /// Runs `program` for `repeats` generated frames; `drain` empties the ring in between if the workload fills it. The
     /// CPU seconds.
@@ -334,8 +338,8 @@ std::uint32_t first_host(const Workload& workload, std::uint32_t turn) {
 }
 
 /// The workload for the subjects, and what the generator needs for it.
-void add_workload(Rig& rig, Results& results, const Workload& workload, const std::string& size, std::uint32_t repeats,
-                  const std::vector<std::unique_ptr<Subject>>& subjects) {
+void add_workload(Rig& rig, Results& results, const Workload& workload, const std::string& size, std::uint32_t sleepers,
+                  std::uint32_t repeats, const std::vector<std::unique_ptr<Subject>>& subjects) {
     const auto prefix = fmt::format("program/{}/{}/", workload.name, size);
     const auto add_generator = [&](const std::string& name, const bpf_program* program) {
         add_benchmark(
@@ -346,6 +350,16 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
     add_generator("generator", rig.bare().bare_drop);
     if (workload.resized)
         add_generator("generator-resize", rig.bare().bare_grow);
+
+    if (workload.name == "arp-random" && sleepers <= max_lines * PZ_SLOTS / 2) {
+        add_benchmark(prefix + "one-read", repeats, "XDP_TX, one read at random",
+                      [&rig, workload, sleepers](std::uint32_t count, std::uint32_t turn) {
+                          rig.set_lines(std::max(sleepers * 2 / PZ_SLOTS, 1U)); // as large as the table
+                          return rig.run(workload, first_host(workload, turn), bpf_program__fd(rig.bare().bare_read),
+                                         XDP_TX, count, {});
+                      });
+        results.take_away(prefix + "one-read", prefix + "generator", fmt::format("program/loop/{}/xdp-drop", size));
+    }
 
     for (const auto& subject : subjects) {
         if (subject->name() == plain_hash && !workload.name.starts_with("arp-hot") &&
@@ -399,7 +413,7 @@ Result<> measure_size(Rig& rig, Results& results, const Extent& extent, const st
     if (size == "1M")
         std::ranges::move(scans(), std::back_inserter(measured));
     for (const auto& workload : measured)
-        add_workload(rig, results, workload, size, extent.repeats, subjects);
+        add_workload(rig, results, workload, size, sleepers, extent.repeats, subjects);
     benchmark::RunSpecifiedBenchmarks(&results);
     benchmark::ClearRegisteredBenchmarks();
     return rig.let_go();

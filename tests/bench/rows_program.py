@@ -62,9 +62,10 @@ SCANS = {
 
 
 def subjects(what, how, size):
-    """plain-hash is the same program on hash tables alone."""
+    """plain-hash is the same program on hash tables alone; one-read is what memory alone costs."""
     compared = what in ("arp", "ns") and how in ("hot", "random") and size != "4M"
-    return ["proxzzy", "plain-hash"] if compared else ["proxzzy"]
+    floor = ["one-read"] if what == "arp" and how == "random" and size != "4M" else []
+    return ["proxzzy", *(["plain-hash"] if compared else []), *floor]
 
 
 def row(what, size, subject, bare, target, text):

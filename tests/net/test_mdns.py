@@ -3,12 +3,13 @@
 
 import contextlib
 import json
+import statistics
 import time
 
 from avahi import PROGRAMS, Avahi
-from case import arp_replies, assert_slept, connect_and_check, sleeper, test
-from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, PTR, SRV, Asker, encoded, message_of,
-                 multicast_frame, query, reverse)
+from case import arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
+from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, PTR, SRV, TRUNCATED, TXT, UNICAST_RESPONSE, Asker,
+                 encoded, message_of, multicast_frame, query, record, response, reverse)
 from frames import arp_request, ip_bytes
 from lan import wait_until
 
@@ -27,6 +28,10 @@ def responses(frame):
     """Matches mDNS responses."""
     found = message_of(frame, MDNS_PORT)
     return found is not None and found.is_response
+
+
+def printer_by(event, family):
+    return lambda line: (line.event, line.family, line.instance) == (event, family, "Desk Printer")
 
 
 def printers(lines):
@@ -92,10 +97,10 @@ def R81_a_removed_hosts_service_vanishes_from_a_running_avahi_browse(lan):
     proxy = sleeper(lan, *NAME, *PRINTER)
     with Avahi(lan, lan.client, "client") as avahi, avahi.browsing("_ipp._tcp") as browser:
         for family in ("IPv4", "IPv6"):
-            browser.wait(f"the printer by {family}", lambda l: l.event == "+" and l.family == family)
+            browser.wait(f"the printer by {family}", printer_by("+", family))
         proxy.ctl("host", "remove", "sleeper")
         for family in ("IPv4", "IPv6"):  # within the second after a goodbye (RFC 6762 §10.1)
-            browser.wait(f"gone by {family}", lambda l: l.event == "-" and l.family == family, 5)
+            browser.wait(f"gone by {family}", printer_by("-", family), 5)
         assert avahi.resolve("-4", "-n", "desk.local") is None
 
 
@@ -147,6 +152,7 @@ def assert_woken_by_conflict(lan, proxy, name, since):
     assert (wake["rule"], wake["decided_by"]) == ("mdns conflict", "daemon"), wake
     assert proxy.counters()["mdns-conflicts"] >= 1
     proxy.wait_state("awake")
+    assert_keeps_addresses(lan)  # R24 is about these
 
 
 def ask_who_else(lan, name, kind, known):
@@ -199,6 +205,47 @@ def R80_a_newcomer_that_probes_for_a_sleepers_name_takes_another(lan):
     assert_slept(lan, proxy)
 
 
+@test()
+def R80_a_conflict_that_goes_on_wakes_the_host_once_in_an_hour(lan):
+    """Somebody claims the name every time, and never probes."""
+    proxy = sleeper(lan, *NAME)
+    claim = response(record("desk.local", A, 120, ip_bytes(lan.client.ip4), CACHE_FLUSH))
+    since = lan.host.nic.events()[-1]["t"]
+    with Asker(lan.client, port=MDNS_PORT) as client:
+        client.send(claim, MDNS4, MDNS_PORT)
+        assert_woken_by_conflict(lan, proxy, "desk.local", since)
+        proxy.put_to_sleep(lan.host)
+        since = lan.host.nic.events()[-1]["t"]
+        for _ in range(3):
+            time.sleep(QUIET)
+            client.send(claim, MDNS4, MDNS_PORT)
+        wait_until("the event", lambda: "woken for that lately" in events(proxy, "conflict")[-1]["text"], 12)
+    assert_slept(lan, proxy, since)
+    connect_and_check(lan, proxy, lan.host.ip4)
+
+
+@test()
+def R80_what_is_no_conflict_does_not_wake(lan):
+    """Goodbyes, the sleeper's own records, what others have, and responses from elsewhere."""
+    proxy = sleeper(lan, *NAME, *PRINTER)
+    host, client = lan.host, lan.client
+    harmless = [record("desk.local", A, 0, ip_bytes(client.ip4), CACHE_FLUSH),
+                record("desk.local", A, 120, ip_bytes(host.ip4), CACHE_FLUSH),
+                record("table.local", A, 120, ip_bytes(client.ip4), CACHE_FLUSH),
+                record("_ipp._tcp.local", PTR, 4500, encoded("Table Printer._ipp._tcp.local"))]
+    claim = response(record("desk.local", A, 120, ip_bytes(client.ip4), CACHE_FLUSH))
+    raw = client.packet_socket()
+    with Asker(client, port=MDNS_PORT) as asker:
+        asker.send(response(*harmless), MDNS4, MDNS_PORT)
+    raw.send(multicast_frame(client, "203.0.113.9", MDNS4, MDNS_PORT, claim))
+    raw.send(multicast_frame(client, client.ip4, MDNS4, MDNS_PORT, claim, source_port=40000))
+    proxy.wait_counter("mdns-ignored-wrong-port", 1)
+    proxy.wait_counter("mdns-ignored-not-on-link", 1)
+    time.sleep(1)
+    assert not events(proxy, "conflict") and proxy.counters()["mdns-conflicts"] == 0
+    assert_slept(lan, proxy)
+
+
 def keeps_its_name(lan, cycles):
     with Avahi(lan, lan.host, "desk") as own:
         proxy = lan.proxy()
@@ -246,6 +293,109 @@ def the_gateways_own_avahi_runs_beside_the_daemon(lan):
         proxy.stop()
         gateway.busctl("call", "org.freedesktop.Avahi", "/", "org.freedesktop.Avahi.Server", "GetVersionString")
         assert client.resolve("-4", "-a", lan.gateway.ip4) == "gateway.local"
+
+
+# ---- when, and what not ----
+
+def ask_and_time(asker, wire, message, group=MDNS4):
+    """The first response to a query, and after how many seconds the switch saw it."""
+    wire.frames()
+    wire.seen.clear()
+    asker.send(message, group, MDNS_PORT)
+    answer = wire.wait("the answer", responses)[0]
+    asked = [f for f in wire.frames(lambda f: message_of(f, MDNS_PORT)) if not responses(f)][0]
+    return message_of(answer, MDNS_PORT), answer.when - asked.when
+
+
+@test()
+def R70_R72_R74_R75_R77_R78_what_only_the_sleeper_has_is_said_at_once_and_the_rest_a_little_later(lan):
+    proxy = sleeper(lan, *NAME, *PRINTER)
+    wire = lan.segments[0].capture("gateway")
+    host = lan.host
+    unique, shared = [], []
+    time.sleep(1)  # between the announcements
+    with Asker(lan.client, port=MDNS_PORT) as asker:
+        for _ in range(6):
+            time.sleep(QUIET)
+            found, took = ask_and_time(asker, wire, query(("desk.local", A)))
+            assert found.data("desk.local", A) == {host.ip4}, found
+            others = {r.data for r in found.additionals if (r.name, r.type) == ("desk.local", AAAA)}
+            assert others == {host.ip6, host.temp, host.ll}, found
+            unique.append(took)
+            time.sleep(QUIET)
+            found, took = ask_and_time(asker, wire, query((INSTANCE, SRV), (INSTANCE, TXT)))
+            assert found.data(INSTANCE, SRV) == {(631, "desk.local")} and found.data(INSTANCE, TXT), found
+            unique.append(took)
+            time.sleep(QUIET)
+            found, took = ask_and_time(asker, wire, query(("_ipp._tcp.local", PTR), ("desk.local", A),
+                                                          ("table.local", A)))
+            assert found.data("_ipp._tcp.local", PTR) == {INSTANCE}, found
+            assert found.data("desk.local", A) == {host.ip4}, "R78: not in one message"
+            shared.append(took)
+    print("at once:", unique, "delayed:", shared)
+    assert statistics.median(unique) < 0.015 and max(unique) < 0.3, unique
+    assert all(0.019 < took < 0.5 for took in shared) and len({round(took, 3) for took in shared}) > 1, shared
+    assert_slept(lan, proxy)
+
+
+@test()
+def R66_a_query_for_a_unicast_response_gets_one(lan):
+    """The record was multicast within a quarter of its TTL: the announcement."""
+    proxy = sleeper(lan, *NAME)
+    time.sleep(QUIET)
+    wire = lan.segments[0].gateway_port()
+    for family, group, own in ((4, MDNS4, lan.client.ip4), (6, MDNS6, lan.client.ll)):
+        with Asker(lan.client, family, MDNS_PORT) as asker:
+            found, _ = asker.ask(query(("desk.local", AAAA, 1 | UNICAST_RESPONSE)), group, MDNS_PORT)
+            assert found and lan.host.ip6 in found.data("desk.local", AAAA), found
+            assert found.id == 0 and not found.questions, found
+        frame = wire.frames(responses)[-1]
+        assert (frame.dst, frame.l4.dst, frame.l4.hops) == (lan.client.mac, own, 255), str(frame)
+    assert_slept(lan, proxy)
+
+
+@test(*PROGRAMS)
+def R67_avahi_browse_is_not_told_again_what_it_knows(lan):
+    """It repeats its question 1 s, 3 s and 7 s later, with the answer that it has."""
+    proxy = sleeper(lan, *NAME, *PRINTER)
+    with Avahi(lan, lan.client, "client") as avahi:
+        wire = lan.segments[0].capture("client")
+        with avahi.browsing("_ipp._tcp") as browser:
+            browser.wait("the printer", printer_by("+", "IPv4"))
+            browser.wait("the printer", printer_by("+", "IPv6"))
+
+            def knowing(f):
+                return (m := message_of(f, MDNS_PORT)) and not m.is_response and m.data("_ipp._tcp.local", PTR)
+
+            wire.wait("questions with the answer", knowing, 15, 4)
+            time.sleep(1)
+            first = wire.frames(knowing)[0].when
+            again = [f for f in wire.frames(responses) if f.when > first and
+                     message_of(f, MDNS_PORT).data("_ipp._tcp.local", PTR)]
+            assert not again, [str(f) for f in again]
+    assert_slept(lan, proxy)
+
+
+@test()
+def R68_a_truncated_query_is_answered_when_all_that_is_known_has_come(lan):
+    proxy = sleeper(lan, *NAME, *PRINTER, "--service", "_ssh._tcp 22")
+    wire = lan.segments[0].capture("gateway")
+    with Asker(lan.client, port=MDNS_PORT) as asker:
+        for known, wanted in ((INSTANCE, "desk._ssh._tcp.local"), ("desk._ssh._tcp.local", INSTANCE)):
+            time.sleep(QUIET)
+            wire.frames()
+            wire.seen.clear()
+            asker.send(query(("_ipp._tcp.local", PTR), ("_ssh._tcp.local", PTR), flags=TRUNCATED), MDNS4, MDNS_PORT)
+            time.sleep(0.1)
+            kind = known.split(".", 1)[1]
+            asker.send(query(known=[(kind, PTR, 4500, encoded(known))]), MDNS4, MDNS_PORT)
+            answer = wire.wait("the answer", responses)[0]
+            found = message_of(answer, MDNS_PORT)
+            assert {r.data for r in found.answers} == {wanted}, found
+            asked = [f for f in wire.frames(lambda f: message_of(f, MDNS_PORT)) if not responses(f)][0]
+            took = answer.when - asked.when
+            assert 0.39 < took < 0.8, f"after {took:.3f} s"
+    assert_slept(lan, proxy)
 
 
 # ---- unicast and conventional DNS ----

@@ -515,9 +515,9 @@ TEST(ControlCodec, EveryTruncationOfAMessageIsRefused) {
             ++prefixes_that_are_records;
     }
     // only the cuts between two attributes at the top can be read: after the name, 2 MACs, 3 IPs, 2 rules, 7 more, of
-    // the wake policy 3 networks, 3 numbers and 2 quiet hours, and learn, 2 host names, 2 services, service-wake, a
-    // group
-    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 7 + 3 + 3 + 2 + 7);
+    // the wake policy 3 networks, 3 numbers and 2 quiet hours, and learn, 2 host names, 2 services, service-wake,
+    // 2 groups, priority
+    EXPECT_EQ(prefixes_that_are_records, 1U + 2 + 3 + 2 + 7 + 3 + 3 + 2 + 8);
 }
 
 TEST(ControlCodec, UnknownAttributesOfAnswersAreSkipped) {

@@ -115,7 +115,7 @@ TEST_F(CtlRun, C13_JsonHasEveryAttribute) {
             "wake": ["tcp/22"], "interface": "", "vlan": {"outer": 20, "inner": 0}, "echo": "ignore",
             "identity": null, "magic_port": 9, "secureon": null, "auto": false, "allow_from": [], "deny_from": [],
             "wakes_per_hour": 60, "wakes_per_source": 30, "min_wake_interval": 0, "quiet": [], "learn": false,
-            "hostname": [], "service": [], "service_wake": true, "group": []},
+            "hostname": [], "service": [], "service_wake": true, "group": [], "priority": 0},
         "id": 0, "generation": 0, "state": "awake", "since_reason": "", "since_ms": 0, "identity": "host",
         "wakes": 0, "held_packets": 0, "last_wake_latency_us": 0, "refused": 0, "file": null,
         "learned": []})");

@@ -99,8 +99,7 @@ protected:
             [this](SegmentId, HostId host, ByteView frame, std::string_view what) {
                 sent_.push_back({host, Bytes(frame.begin(), frame.end()), parse_frame(frame), std::string(what)});
             },
-        .conflict = [this](HostId, std::string_view option,
-                           const std::string&) { conflicts_.emplace_back(option); },
+        .conflict = [this](HostId, std::string_view option, const std::string&) { conflicts_.emplace_back(option); },
         .listen =
             [this](SegmentId, const IpAddress& group, std::uint8_t options) {
                 if (options == 0)
@@ -139,9 +138,9 @@ TEST_F(DaemonDiscovery, Ipv6IsAnsweredFromTheLinkLocalAddress) {
 
 TEST_F(DaemonDiscovery, R88_AnswersOfLlmnrHaveTheLargestTtlAndGoToWhoAsked) {
     begin(config());
-    discovery_.receive(lan, datagram(client_ip, llmnr::group4, 40000, llmnr::port,
-                                     query(*dns::Name::parse("desk"), dns::type::a)),
-                       now_);
+    discovery_.receive(
+        lan, datagram(client_ip, llmnr::group4, 40000, llmnr::port, query(*dns::Name::parse("desk"), dns::type::a)),
+        now_);
     settle();
     const auto answers = of("LLMNR");
     ASSERT_EQ(answers.size(), 1U);
@@ -152,8 +151,8 @@ TEST_F(DaemonDiscovery, R88_AnswersOfLlmnrHaveTheLargestTtlAndGoToWhoAsked) {
 }
 
 TEST_F(DaemonDiscovery, R23_FramesHaveTheConfiguredPriorityAndElseNone) {
-    for (const std::uint16_t vid : {0, 20})
-        for (const std::uint8_t priority : {0, 5}) {
+    for (const std::uint16_t vid : std::initializer_list<std::uint16_t>{0, 20})
+        for (const std::uint8_t priority : std::initializer_list<std::uint8_t>{0, 5}) {
             around_.tags = {.outer = vid};
             auto wanted = config();
             wanted.offers.priority = priority;
@@ -176,8 +175,8 @@ TEST_F(DaemonDiscovery, R23_FramesHaveTheConfiguredPriorityAndElseNone) {
 
 TEST_F(DaemonDiscovery, R63_AQuestionToTheHostsAddressIsAnsweredInItsOwnFrame) {
     begin(config());
-    auto frame = datagram(client_ip, desk_ip, mdns::port, mdns::port,
-                          query(*dns::Name::parse("desk.local"), dns::type::a));
+    auto frame =
+        datagram(client_ip, desk_ip, mdns::port, mdns::port, query(*dns::Name::parse("desk.local"), dns::type::a));
     const auto length = frame.size();
     frame.resize(2048);
     const auto answered = discovery_.answer(lan, frame, length, now_);
@@ -198,8 +197,8 @@ TEST_F(DaemonDiscovery, R63_AQuestionToTheHostsAddressIsAnsweredInItsOwnFrame) {
 
 TEST_F(DaemonDiscovery, AnAnswerThatHasNoRoomLeavesByItself) {
     begin(config());
-    auto frame = datagram(client_ip, desk_ip, mdns::port, mdns::port,
-                          query(*dns::Name::parse("desk.local"), dns::type::a));
+    auto frame =
+        datagram(client_ip, desk_ip, mdns::port, mdns::port, query(*dns::Name::parse("desk.local"), dns::type::a));
     EXPECT_FALSE(discovery_.answer(lan, frame, frame.size(), now_)) << "no byte more than the question has";
     const auto answers = of("mDNS");
     ASSERT_EQ(answers.size(), 1U);
@@ -222,8 +221,8 @@ TEST_F(DaemonDiscovery, HalfDoneAndAbsentChecksumsAreTakenAndWrongOnesAreNot) {
         return !of("mDNS").empty();
     };
     const auto right = static_cast<std::uint16_t>(frame[at] << 8 | frame[at + 1]);
-    const std::uint16_t half_done = static_cast<std::uint16_t>(~checksum_fold(
-        pseudo_header_sum(parsed.ip_source, parsed.ip_destination, IPPROTO_UDP, parsed.l4_length)));
+    const std::uint16_t half_done = static_cast<std::uint16_t>(
+        ~checksum_fold(pseudo_header_sum(parsed.ip_source, parsed.ip_destination, IPPROTO_UDP, parsed.l4_length)));
     EXPECT_TRUE(with(right));
     EXPECT_TRUE(with(half_done));
     EXPECT_TRUE(with(0)) << "RFC 768";
@@ -248,6 +247,7 @@ TEST_F(DaemonDiscovery, R60_R84_GroupsAreListenedToAsLongAsAHostIsInThem) {
     auto other = config("other");
     other.macs = {{{0x02, 0, 0, 0, 0, 0x51}}};
     other.addresses = {{.ip = *IpAddress::parse("192.0.2.81")}};
+    other.offers.services[0].instance = "Other";
     const HostId other_id = table_.set(other, lan, true, now_).value();
     (void)discovery_.speak(*table_.get(other_id), now_);
     discovery_.silence(id_, false, now_);
@@ -314,10 +314,9 @@ TEST_F(DaemonDiscovery, R80_AnotherNodeWithTheHostsNameIsAConflict) {
     auto record = dns::Record::address(*dns::Name::parse("desk.local"), 120, *IpAddress::parse("192.0.2.99"));
     record.top_bit = true;
     claim.answers.push_back(record);
-    discovery_.receive(lan,
-                       datagram(client_ip, mdns::group(IpAddress::Family::v4), mdns::port, mdns::port,
-                                dns::serialise(claim)),
-                       now_);
+    discovery_.receive(
+        lan, datagram(client_ip, mdns::group(IpAddress::Family::v4), mdns::port, mdns::port, dns::serialise(claim)),
+        now_);
     EXPECT_EQ(conflicts_, (std::vector<std::string>{"mdns"}));
 }
 

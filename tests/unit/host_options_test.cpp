@@ -127,7 +127,7 @@ TEST(HostFile, ARefusalNamesTheFileTheKeyTheValueAndWhatWouldBeRight) {
               "secureon-file \"/etc/proxzzy/hosts.d/gone\": No such file or directory");
     EXPECT_EQ(refusal(least + std::string("replace = 1\n")),
               "key \"replace\": is unknown, must be one of mac, ip, temporary-ip, wake, hostname, service, "
-              "service-wake, group, interface, vlan, auto, learn, echo, identity, magic-port, secureon-file, "
+              "service-wake, group, priority, interface, vlan, auto, learn, echo, identity, magic-port, secureon-file, "
               "allow-from, deny-from, wakes-per-hour, wakes-per-source, "
               "min-wake-interval, quiet");
     EXPECT_EQ(refusal(least + std::string("asleep\n")), "line \"asleep\": must be KEY = VALUE");
@@ -159,7 +159,8 @@ HostConfig everything() {
                                    .instance = "The # \"NAS\"\\",
                                    .txt = {"path=/", "flag", std::string("bytes=\0\xff # \n", 14)}}},
                      .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
-                     .service_ports_wake = false};
+                     .service_ports_wake = false,
+                     .priority = 7};
     config.interface = "lan0";
     config.vlan = {100, 20};
     config.echo = EchoMode::ignore;

@@ -29,6 +29,8 @@ constexpr std::size_t max_pinned = 65'536;
 /// So many in a second become entries of the stack's own, of which it keeps 1,024 by default (gc_thresh3): to make room
 /// for more takes it milliseconds for each, and to ask for the address is no harm.
 constexpr int max_handed_over = 256;
+/// A host that could not settle a conflict of its name is not woken for it again before.
+constexpr Duration name_conflict_interval = std::chrono::hours(1);
 
 Instant now() {
     return std::chrono::steady_clock::now();
@@ -890,6 +892,11 @@ Discovery::Hooks Daemon::discovery_hooks() {
                         if (host == nullptr || !discovery_.speaks(id))
                             return;
                         const Cause cause{.decided_by = "daemon", .rule = std::string(option) + " conflict"};
+                        auto& woken = seen_[id].name_conflict;
+                        if (woken && now() - *woken < name_conflict_interval)
+                            return record_sparingly(control::EventKind::conflict, *host,
+                                                    text + "; the host was woken for that lately", cause);
+                        woken = now();
                         record_sparingly(control::EventKind::conflict, *host, text + "; the host is woken", cause);
                         react(table_.request_wake(host->name, now()).value_or(Effects{}), cause);
                     });

@@ -251,6 +251,7 @@ private:
         std::map<IpAddress, int> neighbours; // our permanent entries, by address: the device
         std::map<control::EventKind, control::Sparing> sparing;
         control::Sparing learned; // each is a row to write
+        std::optional<Instant> name_conflict; // when it was woken for one
     };
     std::unordered_map<HostId, Seen> seen_; // of a host that nothing was told of: none
     /// What an interface was told to accept.  Group MACs are shared between hosts.

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::uint16_t top_bit = 0x8000;
 constexpr std::size_t header_size = 12;
-constexpr std::size_t fixed_record = 10; // type, class, TTL and length of the data
 
 constexpr char lower(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; // RFC 6762 §16: ASCII alone
