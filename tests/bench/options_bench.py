@@ -45,10 +45,10 @@ ASKER_MAC = "02:00:00:00:00:98"  # of them all
 OWN_PORT = 40_000  # not 5353: so mDNS answers by unicast, and every question (RFC 6762 §6.7)
 RATES = {"mdns": 4000, "steered": 4000, "llmnr": 900}  # questions a second; systemd-resolved sends 1,000 answers
 LEAST_RATE = 100
-ATTEMPTS = 5  # in a round
-PATIENCE = 0.5  # seconds without an answer
 BURST = 64  # that come together, so that waking the daemon is a small part of the work
 ENOUGH = 0.9  # of them are answered, or the rate is too high
+PATIENCE = 0.5  # seconds without an answer, until no more are expected
+ATTEMPTS = 5  # in a round
 PROXZZYD_PATH = {"mdns": "event, packet socket", "llmnr": "event, packet socket", "steered": "AF_XDP"}
 
 
