@@ -12,7 +12,7 @@ declare -A packages=(
         python3"
     [clang]="clang-19 llvm-19 libclang-rt-19-dev"
     [peers]="iproute2 ethtool iputils-arping iputils-ping ndisc6 netcat-openbsd wakeonlan netbase etherwake
-        systemd tshark zsh"
+        systemd tshark zsh bind9-dnsutils dbus-daemon hostname libavahi-client3 libavahi-core7 libdaemon0 libgdbm6"
     [bench]="libdumbnet1 libevent-2.1-7"
     [vm]="qemu-system-x86 busybox-static cpio kmod xz-utils clang-19"
     [lint]="clang-format-19 clang-tidy-19 shellcheck"
@@ -69,6 +69,14 @@ unpack_packages() {
         rm -r "$archives"
         touch "$folder/$package.unpacked"
     done
+}
+
+# unpack_peers PACKAGE...: to where PATH then finds their programs, if nothing of that name is installed.
+unpack_peers() {
+    local folder=$root/build/peers
+    as_caller mkdir -p "$folder"
+    unpack_packages "$folder" "$@"
+    PATH=$PATH:$folder/usr/sbin:$folder/usr/bin:$folder/lib/systemd
 }
 
 # Runs a command as the person who called sudo, so that the build folder stays theirs.
