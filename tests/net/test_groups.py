@@ -22,8 +22,9 @@ def start_querier(lan, igmp=2, mld=2):
     """Timers as RFC 2236 §8 has them, a sixtieth of its defaults; the kernel counts hundredths."""
     lan.switch.sysctl(ipv6__conf__switch__disable_ipv6=0, ipv6__conf__switch__accept_dad=0)
     lan.switch.run("ip", "link", "set", "switch", "type", "bridge", "mcast_igmp_version", igmp,
-                   "mcast_mld_version", mld, "mcast_query_interval", 100 * INTERVAL, "mcast_query_response_interval", 100,
-                   "mcast_membership_interval", 100 * MEMBERSHIP, "mcast_querier_interval", 100 * MEMBERSHIP,
+                   "mcast_mld_version", mld, "mcast_query_interval", 100 * INTERVAL,
+                   "mcast_query_response_interval", 100, "mcast_membership_interval", 100 * MEMBERSHIP,
+                   "mcast_querier_interval", 100 * MEMBERSHIP,
                    "mcast_startup_query_interval", 100, "mcast_startup_query_count", 2, "mcast_querier", 1)
 
 

@@ -3,13 +3,14 @@
 
 import contextlib
 import json
+import signal
 import statistics
 import time
 
 from avahi import PROGRAMS, Avahi
 from case import arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
-from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, PTR, SRV, TRUNCATED, TXT, UNICAST_RESPONSE, Asker,
-                 encoded, message_of, multicast_frame, query, record, response, reverse)
+from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, NSEC, PTR, SRV, TRUNCATED, TXT, UNICAST_RESPONSE,
+                 Asker, encoded, message_of, multicast_frame, query, record, response, reverse)
 from frames import arp_request, ip_bytes
 from lan import wait_until
 
@@ -275,6 +276,88 @@ def R60_R32_a_hosts_own_avahi_keeps_its_name_over_ten_sleeps(lan):
 @test(*PROGRAMS)
 def R60_R32_a_hosts_own_avahi_keeps_its_name_over_a_hundred_sleeps(lan):
     keeps_its_name(lan, 100)
+
+
+@test(*PROGRAMS)
+def R60_R32_a_service_stays_in_a_running_avahi_browse_over_sleeps_and_wakes(lan):
+    """The host's avahi-daemon offers it, then the proxy, then the host again: it never goes, and nobody renames it."""
+    with Avahi(lan, lan.host, "desk") as own, Avahi(lan, lan.client, "client") as avahi:
+        own.publish("--service", "Desk Printer", "_ipp._tcp", "631", "pdl=application/pdf", "note=first")
+        with avahi.browsing("_ipp._tcp") as browser:
+            for family in ("IPv4", "IPv6"):
+                browser.wait(f"the printer by {family}", printer_by("+", family))
+            proxy = lan.proxy()
+            proxy.add(lan.host, "sleeper", *NAME, *PRINTER)
+            for _ in range(3):
+                proxy.put_to_sleep(lan.host)
+                time.sleep(QUIET)
+                connect_and_check(lan, proxy, lan.host.ip4)
+                lan.host.wait_settled()
+                own.wait_running()
+                wait_until("the host offers it again", lambda: any(
+                    line.event == "=" for line in printers(avahi.browse("--resolve", "_ipp._tcp"))))
+            lines = browser.lines()
+            assert len(lines) == 2 and all(line.event == "+" for line in lines), lines
+        assert "collision" not in own.text() and "conflict" not in own.text(), own.text()
+        assert not events(proxy, "conflict")
+
+
+@test(*PROGRAMS)
+def R60_a_service_stays_in_a_running_avahi_browse_when_the_daemon_restarts(lan):
+    """Nothing says goodbye for a host that goes on sleeping."""
+    proxy = sleeper(lan, *NAME, *PRINTER)
+    wire = lan.segments[0].gateway_port()
+    with Avahi(lan, lan.client, "client") as avahi, avahi.browsing("_ipp._tcp") as browser:
+        for family in ("IPv4", "IPv6"):
+            browser.wait(f"the printer by {family}", printer_by("+", family))
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            proxy.stop(end)
+            proxy.start()
+            proxy.wait_state("asleep")
+            with Asker(lan.client) as asker:  # it first makes sure that the host did not wake meanwhile
+                found = wait_until("an answer", lambda: asker.ask(query((INSTANCE, SRV)), MDNS4, MDNS_PORT, 1)[0])
+                assert found.data(INSTANCE, SRV) == {(631, "desk.local")}, found
+        time.sleep(QUIET)
+        assert len(browser.lines()) == 2, browser.lines()
+    gone = [r for f in wire.frames(responses) for r in message_of(f, MDNS_PORT).answers if r.ttl == 0]
+    assert not gone, gone
+    assert_slept(lan, proxy)
+
+
+@test(*PROGRAMS, hosts=2)
+def R60_R76_avahi_browse_shows_the_services_of_two_sleepers(lan):
+    proxy = lan.proxy()
+    for host, name in zip(lan.segments[0].hosts, ("desk", "table")):
+        proxy.add(host, name, "--hostname", f"{name}.local", "--service", f'_ipp._tcp 631 "{name} printer"',
+                  "--wake", "tcp/22")
+        proxy.ctl("host", "sleep", name)
+        host.suspend()
+    for name in ("desk", "table"):
+        proxy.wait_state("asleep", name, 15)
+    with Avahi(lan, lan.client, "client") as avahi:
+        found = {(line.instance, line.host) for line in avahi.browse("--resolve", "_ipp._tcp") if line.event == "="}
+        assert found == {("desk printer", "desk.local"), ("table printer", "table.local")}, found
+        for host, name in zip(lan.segments[0].hosts, ("desk", "table")):
+            assert avahi.resolve("-4", "-n", f"{name}.local") == host.ip4
+    for host, name in zip(lan.segments[0].hosts, ("desk", "table")):
+        assert proxy.state(name) == "asleep" and not host.awake, name
+
+
+@test(*PROGRAMS, ipv6=False)
+def R60_R70_a_sleeper_with_ipv4_only_is_found_and_has_no_ipv6_address(lan):
+    proxy = sleeper(lan, *NAME, *PRINTER)
+    wire = lan.segments[0].gateway_port()
+    with Avahi(lan, lan.client, "client") as avahi:
+        found = printers(avahi.browse("--resolve", "_ipp._tcp"))
+        assert {line.address for line in found if line.event == "="} == {lan.host.ip4}, found
+        assert avahi.resolve("-4", "-n", "desk.local") == lan.host.ip4
+        assert avahi.resolve("-6", "-n", "desk.local") is None
+    with Asker(lan.client) as asker:
+        found, _ = asker.ask(query(("desk.local", AAAA), number=3), MDNS4, MDNS_PORT)
+        assert found and not found.data("desk.local", AAAA), found
+        assert [r.type for r in found.answers] == [NSEC], found
+    assert not wire.frames(lambda f: responses(f) and ":" in f.l4.src), "said by IPv6"
+    assert_slept(lan, proxy)
 
 
 @test(*PROGRAMS)
