@@ -164,7 +164,7 @@ def print_group(group, folder, markdown, guard, out):
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="with GROUP.json: build/release/bench")
-    parser.add_argument("groups", nargs="+", metavar="GROUP", help="program, wire, wake, table")
+    parser.add_argument("groups", nargs="+", metavar="GROUP", help="program, wire, wake, table, options")
     parser.add_argument("--markdown", action="store_true", help="tables for docs/performance.md")
     parser.add_argument(
         "--guard",

@@ -131,7 +131,7 @@ class Node:
 class Host(Node):
     """The host that sleeps, together with its network card."""
 
-    PORTS = (22, 80, 443)
+    PORTS = (22, 80, 443, 631)
 
     def __init__(self, lan, suffix, index, number):
         """`number` counts the hosts of a segment from 0."""

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What scripts/lab runs: a host sleeps, the network does not notice, a connection wakes it, from its own network, from
 the other side of the gateway, from the gateway itself, and while the daemon is killed; it sleeps again and wakes by
-itself.  Narrated, with timings."""
+itself.  In between it is a printer that avahi-browse finds.  Narrated, with timings."""
 
 import argparse
 import concurrent.futures
+import shutil
 import signal
 import sys
 import time
 
+from avahi import PROGRAMS, Avahi
 from lan import Lan, REPOSITORY
 from netns import Failed
 from proxy import Proxy, program
 
 NAME = "lab"
 RESUME = 1.5  # seconds that the lab's host needs from the Magic Packet to its link
+
+
+PRINTER = "Front office"
+
+
+def has_avahi():
+    return all(shutil.which(name) for name in PROGRAMS)
 
 
 class Story:
@@ -56,6 +65,19 @@ def asks(story, lan, proxy):
         story.check(mac == host.mac, f"by {host.mac}, says the client's neighbour table", mac)
     story.check(proxy.state() == "asleep" and not host.awake and not host.magic(since),
                 "and all the while the host slept: its link is down, nobody woke it")
+
+
+def finds(story, lan, proxy):
+    """Who browses for printers finds the sleeping one, which sleeps on."""
+    client, host = lan.client, lan.host
+    with Avahi(lan, client, "client") as avahi:
+        story.say("the client: avahi-browse --resolve _ipp._tcp")
+        found = [line for line in avahi.browse("--resolve", "_ipp._tcp") if line.event == "="]
+        story.check(any((line.instance, line.host, line.port) == (PRINTER, "printer.local", 631) for line in found),
+                    f'"{PRINTER}" is there, at printer.local port 631', found)
+        address = avahi.resolve("-4", "-n", "printer.local")
+        story.check(address == host.ip4, f"and printer.local is {host.ip4}", address)
+    story.check(proxy.state() == "asleep" and not host.awake, "all the while the printer slept")
 
 
 def connects(story, lan, proxy, address, port, node=None, who="the client", meanwhile=lambda: None):
@@ -138,7 +160,7 @@ def tell(story, lan, proxy):
     story.say(f"a LAN: client {lan.client.ip4}, gateway {lan.gateway.ip4}, host {host.ip4} {host.ip6} ({host.mac})")
     wire = lan.segments[0].gateway_port()
     proxy.start()
-    proxy.add(lan.host)
+    proxy.add(lan.host, "sleeper", "--hostname", "printer.local", "--service", f'_ipp._tcp 631 "{PRINTER}" rp=ipp/print')
     served = ", ".join(f"{i['name']} ({i['mode']})" for i in proxy.interfaces_status())
     story.say(f"proxzzyd serves {served}")
     lan.client.run("ping", "-n", "-c", "1", lan.host.ip4)
@@ -151,6 +173,13 @@ def tell(story, lan, proxy):
     sleeps(story, lan, proxy)
     asks(story, lan, proxy)
     connects(story, lan, proxy, lan.host.ip6, 80)
+    keeps(story, lan)
+    sleeps(story, lan, proxy)
+    if has_avahi():
+        finds(story, lan, proxy)
+    else:
+        story.say("there is no avahi here to look for the printer")
+    connects(story, lan, proxy, lan.host.ip4, 631)
     keeps(story, lan)
     sleeps(story, lan, proxy)
     resumes(story, lan, proxy, wire)

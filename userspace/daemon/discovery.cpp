@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <iterator>
 #include <random>
 #include <set>
 #include <utility>
@@ -17,11 +18,6 @@ namespace {
 
 /// Of so many who asked the MAC is kept.
 constexpr std::size_t max_askers = 4096;
-
-Duration random_between(Duration lowest, Duration highest) {
-    static thread_local std::minstd_rand engine{std::random_device{}()};
-    return Duration(std::uniform_int_distribution<Duration::rep>(lowest.count(), highest.count())(engine));
-}
 
 std::uint16_t word_at(ByteView bytes, std::size_t at) {
     return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
@@ -58,10 +54,13 @@ std::optional<Datagram> datagram_in(ByteView frame, const ParsedFrame& parsed) {
 Discovery::Segment& Discovery::segment(SegmentId id) {
     if (const auto found = segments_.find(id); found != segments_.end())
         return found->second;
+    const auto random = [this](Duration lowest, Duration highest) {
+        return Duration(std::uniform_int_distribution<Duration::rep>(lowest.count(), highest.count())(random_));
+    };
     return segments_
-        .emplace(id, Segment{.mdns = mdns::Responder(random_between),
-                             .llmnr = llmnr::Responder(random_between),
-                             .membership = groups::Membership(random_between),
+        .emplace(id, Segment{.mdns = mdns::Responder(random),
+                             .llmnr = llmnr::Responder(random),
+                             .membership = groups::Membership(random),
                              .listeners = {},
                              .askers = {}})
         .first->second;

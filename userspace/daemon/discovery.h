@@ -7,10 +7,12 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "control/service.h"
@@ -53,6 +55,8 @@ public:
     };
 
     explicit Discovery(Hooks hooks) : hooks_(std::move(hooks)) {}
+    Discovery(const Discovery&) = delete; // its modules choose times at random with it
+    Discovery& operator=(const Discovery&) = delete;
 
     /// From now on, or with what is different now.  The groups that the host has to be heard by; empty: it offers
     /// nothing.
@@ -105,6 +109,7 @@ private:
     [[nodiscard]] std::optional<IpAddress> source_of(HostId host, const IpAddress& destination) const;
 
     Hooks hooks_;
+    std::minstd_rand random_{std::random_device{}()};
     std::map<SegmentId, Segment> segments_;
     std::unordered_map<HostId, Speaker> speakers_;
     std::uint32_t identification_ = 0; // of fragments
