@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one network test: run.py NAME.  run.py --list names them all.  PROXZZY_BUILD is the build folder.
+"""Runs one network test: run.py NAME.  run.py --list [FILE...] names them all, or those of test_FILE.py.  PROXZZY_BUILD is the build folder.
 Exit status: 0 passed, 1 failed, 77 skipped (a failure with PROXZZY_REQUIRE_ALL=1)."""
 
 import importlib
@@ -23,8 +23,9 @@ def main(folders=(HERE,)):
         for path in sorted(folder.glob("test_*.py")):
             importlib.import_module(path.stem)
     match sys.argv[1:]:
-        case ["--list"]:
-            print(*TESTS, sep="\n")
+        case ["--list", *files]:
+            print(*(name for name, body in TESTS.items() if not files or body.__module__.removeprefix("test_") in files),
+                  sep="\n")
             return 0
         case [name] if name in TESTS:
             pass
