@@ -259,7 +259,7 @@ void fill_services(HostConfig& config, std::size_t length) {
 }
 
 TEST(ControlCodec, AHostWithAsManyServicesAsMayBeFitsOneMessage) {
-    for (const std::size_t length : {3, 5, 8, 61, 255}) {
+    for (const std::size_t length : std::initializer_list<std::size_t>{3, 5, 8, 61, 255}) {
         HostStatus status;
         HostConfig& config = status.config;
         config = full_config();
