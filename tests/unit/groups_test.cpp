@@ -53,11 +53,12 @@ Bytes igmp_message(std::uint8_t type, std::uint8_t code, const IpAddress& group,
 
 /// An MLD message of `size` bytes; its checksum depends on its addresses.
 Bytes mld_message(std::uint8_t type, std::uint16_t code, const IpAddress& group, std::size_t size = 24) {
-    Bytes message(size);
+    Bytes message(std::max<std::size_t>(size, 24));
     message[0] = type;
     message[4] = static_cast<std::uint8_t>(code >> 8);
     message[5] = static_cast<std::uint8_t>(code);
     std::ranges::copy(group.bytes, message.begin() + 8);
+    message.resize(size);
     return message;
 }
 

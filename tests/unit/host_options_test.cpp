@@ -157,7 +157,7 @@ HostConfig everything() {
                                    .subtypes = {"_web", "a b"},
                                    .port = 80,
                                    .instance = "The # \"NAS\"\\",
-                                   .txt = {"path=/", "flag", std::string("bytes=\0\xff # \n", 14)}}},
+                                   .txt = {"path=/", "flag", std::string("bytes=\0\xff # \n", 12)}}},
                      .groups = {*IpAddress::parse("239.1.2.3"), *IpAddress::parse("ff02::1234")},
                      .service_ports_wake = false,
                      .priority = 7};
