@@ -221,7 +221,8 @@ PZ_INLINE int pz_wake_tcp(struct pz_ctx *ctx, struct pz_packet *p)
 	if ((PZ_U8(tcp + 13) & (PZ_TCP_SYN | PZ_TCP_ACK | PZ_TCP_RST | PZ_TCP_FIN)) != PZ_TCP_SYN)
 		return PZ_CONTINUE;
 	port = bpf_ntohs(PZ_U16(tcp + 2));
-	if (!pz_wakes_for(p, IPPROTO_TCP, port))
+	/* LLMNR by TCP is a question, and questions wake nobody */
+	if ((port == PZ_PORT_LLMNR && (p->options & PZ_POLICY_LLMNR)) || !pz_wakes_for(p, IPPROTO_TCP, port))
 		return pz_ignore(p, PZ_REASON_PORT_CLOSED);
 	return pz_trigger(ctx, p, p->host, PZ_REASON_TRIGGER_SYN, port);
 }

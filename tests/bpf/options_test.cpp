@@ -60,12 +60,12 @@ Expected copied(std::uint8_t listener, const Address& address, std::uint32_t seg
                            .segment = segment,
                            .check_frame = true}}};
 }
-Expected steered(const Address& address) {
+Expected steered(const Address& address, std::uint8_t listener = PZ_LISTEN_MDNS) {
     return {.verdict = XDP_DROP,
             .reasons = {PZ_REASON_STEERED},
             .overheard = {{.kind = PZ_EVENT_OPTION,
                            .reason = PZ_REASON_STEERED,
-                           .detail = PZ_LISTEN_MDNS,
+                           .detail = listener,
                            .address = address,
                            .mac = client_mac,
                            .check_frame = true}}};
@@ -186,6 +186,23 @@ TEST_F(OptionsTest, R86_LlmnrToTheSleeperItselfIsOrdinaryUnicast) {
     check(question, dropped({PZ_REASON_PORT_CLOSED}));
     sleeper(with_mdns());
     check(question, triggered(PZ_REASON_TRIGGER_UDP, {.address = host_ip4, .port = 5355}));
+}
+
+TEST_F(OptionsTest, R86_WithLlmnrItIsTheOptionsToAnswerOrIgnoreAndWakesNobody) {
+    Host host;
+    host.flags = PZ_POLICY_LLMNR;
+    host.rules = {{.port = 0, .protocol = proto_udp, .action = PZ_RULE_WAKE},
+                  {.port = 0, .protocol = proto_tcp, .action = PZ_RULE_WAKE}};
+    sleeper(host);
+    check(Ether{} / Ip4{} / Udp{.source_port = 5355, .destination_port = 5355} / Raw{30, 2},
+          steered(host_ip4, PZ_LISTEN_LLMNR));
+    check(Ether{} / Ip4{} / Udp{.destination_port = 5353} / Raw{30, 2},
+          triggered(PZ_REASON_TRIGGER_UDP, {.address = host_ip4, .port = 5353}));
+    check(Ether{} / Ip4{} / Tcp{.destination_port = 5355}, dropped({PZ_REASON_PORT_CLOSED}));
+    host.flags = 0;
+    sleeper(host);
+    check(Ether{} / Ip4{} / Tcp{.destination_port = 5355},
+          triggered(PZ_REASON_TRIGGER_SYN, {.address = host_ip4, .port = 5355}));
 }
 
 TEST_F(OptionsTest, QueriesAndReportsOfGroupsAreCopied) {
