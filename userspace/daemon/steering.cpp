@@ -75,7 +75,8 @@ void Steering::close(Device& device) {
         closed_ += *statistics;
     if (device.ready.is_open())
         device.ready.release(); // the descriptor is the sockets'
-    (void)fastpath_.set_xsks(device.ifindex, {}); // the kernel forgets closed ones by itself
+    // the kernel forgets closed ones by itself
+    [[maybe_unused]] const auto cleared = fastpath_.set_xsks(device.ifindex, {});
 }
 
 void Steering::close() {

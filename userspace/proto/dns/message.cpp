@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <ranges>
 
 namespace pz::dns {
 namespace {
@@ -242,7 +243,11 @@ private:
         const ByteView data(record.rdata);
         const auto offset = name_offset(record.type);
         const bool always = record.type == type::ptr || record.type == type::cname;
-        const std::size_t name = offset && *offset < data.size() ? name_size(data.subspan(*offset)) : 0;
+        if (!offset || *offset >= data.size()) {
+            write(data);
+            return;
+        }
+        const std::size_t name = name_size(data.subspan(*offset));
         if (name == 0 || (!always && compression_ == Compression::conventional)) {
             write(data);
             return;
@@ -316,8 +321,8 @@ Bytes serialise_part(const Message& message, std::size_t& first, std::size_t lim
 
 Result<Name> Name::from_labels(std::span<const std::string> labels) {
     Name name;
-    for (auto label = labels.rbegin(); label != labels.rend(); ++label)
-        name = PZ_TRY(name.with_label(*label));
+    for (const auto& label : std::views::reverse(labels))
+        name = PZ_TRY(name.with_label(label));
     return name;
 }
 
@@ -341,12 +346,12 @@ Name Name::reverse(const IpAddress& address) {
         wire += label;
     };
     const auto octets = address.octets();
-    for (auto octet = octets.rbegin(); octet != octets.rend(); ++octet) {
+    for (const std::uint8_t octet : std::views::reverse(octets)) {
         if (address.is_v4()) {
-            add(std::to_string(*octet));
+            add(std::to_string(octet));
         } else {
-            add(digits.substr(*octet & 0xfU, 1));
-            add(digits.substr(*octet >> 4U, 1));
+            add(digits.substr(octet & 0xfU, 1));
+            add(digits.substr(octet >> 4U, 1));
         }
     }
     add(address.is_v4() ? "in-addr" : "ip6");
@@ -381,7 +386,7 @@ std::vector<std::string_view> Name::labels() const {
     std::vector<std::string_view> labels;
     std::string_view rest = wire_;
     while (rest.front() != '\0') {
-        const auto length = static_cast<std::size_t>(rest.front());
+        const std::size_t length = static_cast<unsigned char>(rest.front());
         labels.push_back(rest.substr(1, length));
         rest.remove_prefix(length + 1);
     }
@@ -463,8 +468,8 @@ Record Record::nsec(Name name, std::uint32_t ttl, std::span<const std::uint16_t>
         octet = static_cast<std::uint8_t>(octet | 0x80U >> type % 8U);
         used = std::max(used, type / std::size_t{8} + 1);
     }
-    Record record{.name = name, .type = type::nsec, .ttl = ttl};
-    append(record.rdata, name); // RFC 6762 §6.1: the next name is the name itself
+    Record record{.name = std::move(name), .type = type::nsec, .ttl = ttl};
+    append(record.rdata, record.name); // RFC 6762 §6.1: the next name is the name itself
     append16(record.rdata, static_cast<unsigned>(used));
     record.rdata.insert(record.rdata.end(), bitmap.begin(), bitmap.begin() + static_cast<std::ptrdiff_t>(used));
     return record;

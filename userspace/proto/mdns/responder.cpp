@@ -149,6 +149,7 @@ Outputs Responder::remove(Host host, bool with_goodbye) {
     Speaker& speaker = found->second;
     if (with_goodbye) {
         std::vector<OwnRecord> all;
+        all.reserve(speaker.records.size());
         for (const Entry& entry : speaker.records)
             all.push_back(entry.own);
         goodbye(host, speaker, all);
@@ -301,7 +302,8 @@ void Responder::answer(const Query& query, bool waited, Instant now) {
         match(query, question, by_host);
     for (const auto& [host, answers] : by_host)
         reply(query, host, answers, waited, now);
-    source_limit_.charge(query.asker.address, static_cast<double>(by_host.size() / hosts_per_message));
+    const std::size_t messages = by_host.size() / hosts_per_message;
+    source_limit_.charge(query.asker.address, static_cast<double>(messages));
 }
 
 void Responder::match(const Query& query, const dns::Question& question, std::map<Host, Answers>& by_host) {
@@ -616,7 +618,7 @@ std::vector<std::size_t> Responder::additionals(const Speaker& speaker, const st
         if (v4 != v6)
             add(name, dns::type::nsec); // that there are none of the other family
     };
-    for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t i = 0; i < all.size(); ++i) { // NOLINT(modernize-loop-convert): it grows meanwhile
         const dns::Record& record = speaker.records[all[i]].own.record;
         const dns::Name target = record.target();
         switch (record.type) {
