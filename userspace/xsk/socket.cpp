@@ -15,6 +15,8 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
+#include <system_error>
 #include <thread>
 
 #include <spdlog/fmt/fmt.h>
@@ -37,7 +39,7 @@ int log_libxdp(libxdp_print_level /*level*/, const char* /*format*/, va_list /*a
 std::unexpected<Error> refused(const std::string& interface, std::uint32_t queue, int error) {
     const std::string what = fmt::format("no AF_XDP socket on queue {} of interface '{}'", queue, interface);
     const auto say = [&](Errc code, std::string_view why) {
-        return fail(code, fmt::format("{}: {} ({})", what, why, std::strerror(error)), "interface");
+        return fail(code, fmt::format("{}: {} ({})", what, why, std::generic_category().message(error)), "interface");
     };
     switch (error) {
     case EPERM:
@@ -267,8 +269,7 @@ Result<bool> DeviceSockets::follow() {
 
 std::vector<int> DeviceSockets::fds() const {
     std::vector<int> all;
-    for (const Socket& socket : sockets_)
-        all.push_back(socket.fd());
+    std::ranges::transform(sockets_, std::back_inserter(all), &Socket::fd);
     return all;
 }
 
