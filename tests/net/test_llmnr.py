@@ -165,7 +165,12 @@ def llmnr_is_not_truncated_and_a_flood_of_its_queries_is_bounded(lan):
         datagram = udp(lan.client.ip4, LLMNR4, 40000 + number, LLMNR_PORT, query(("desk", ANY), number=number))
         raw.send(packet("01:00:5e:00:00:fc", lan.client.mac, lan.client.ip4, LLMNR4, 17, datagram))
     took = time.monotonic() - started
-    proxy.wait_counter("llmnr-ignored-rate-limited", 3000 - 40 - 20 * (int(took) + 2))
+
+    def ignored():
+        counters = proxy.counters()
+        return counters["llmnr-ignored-rate-limited"] + counters["option-lost"]  # by a daemon that is slow
+
+    wait_until("most are ignored", lambda: ignored() >= 3000 - 40 - 20 * (int(took) + 2))
     time.sleep(0.3)
     spoken = [message_of(f, LLMNR_PORT) for f in wire.frames(responses)]
     assert 0 < len(spoken) <= 40 + 20 * (took + 2), len(spoken)
