@@ -93,7 +93,7 @@ class Examples(unittest.TestCase):
     def test_the_annotated_files_are_right(self):
         done = run("proxzzyd", "--config", REPOSITORY / "docs" / "examples" / "proxzzyd.conf", "--check-config")
         self.assertEqual((done.returncode, done.stdout),
-                         (0, "proxzzyd: the configuration is right; hosts from files: 1\n"), done.stderr)
+                         (0, "proxzzyd: the configuration is right; hosts from files: 2\n"), done.stderr)
 
     def test_what_they_call_a_default_is_one(self):
         """Commented out or not, nothing changes."""
