@@ -342,6 +342,7 @@ std::vector<control::Counter> Discovery::counters() const {
 #undef X
     }
     std::vector<control::Counter> counters;
+    counters.reserve(sums.size());
     for (auto& [name, counter] : sums)
         counters.push_back(std::move(counter));
     return counters;
