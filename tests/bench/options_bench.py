@@ -32,7 +32,7 @@ from control_load import host_numbered
 from frames import ETH_IP4, Frame, ethernet, ipv4, udp
 from lan import Node
 from netns import Failed
-from proxy import Proxy
+from proxy import Proxy, WithoutXdpSockets
 
 SIZES = {"1": 1, "1k": 1000}
 A_NAME, A_MAC, A_IP, A_HOSTNAME, A_SERVICE = 1, 2, 3, 19, 20  # of a host, in control.h
@@ -258,13 +258,6 @@ def find_rate(cases, seconds):
         rate = case.rate
     for case in cases:
         case.rate = rate
-
-
-class WithoutXdpSockets(Proxy):
-    """AF_XDP needs locked memory."""
-
-    def command(self):
-        return ["setpriv", "--bounding-set", "-ipc_lock", "prlimit", "--memlock=0:0", *super().command()]
 
 
 def add_sleepers(proxy, count):

@@ -14,6 +14,7 @@ from dns import (A, AAAA, ANY, CACHE_FLUSH, MDNS4, MDNS6, MDNS_PORT, NSEC, PTR, 
                  Asker, encoded, message_of, multicast_frame, query, record, response, reverse)
 from frames import arp_request, ip_bytes
 from lan import wait_until
+from proxy import WithoutXdpSockets
 
 NAME = ("--hostname", "desk.local")
 PRINTER = ("--service", '_ipp._tcp 631 "Desk Printer" pdl=application/pdf note=first')
@@ -543,6 +544,24 @@ def R63_dig_asks_a_sleeper_itself(lan):
         assert found.id == 0 and not found.questions, found
         found, _ = asker.ask(query(("table.local", A)), lan.host.ip4, MDNS_PORT, 1.5)
         assert found is None, f"R73: {found}"
+    assert_slept(lan, proxy)
+
+
+@test("dig", "setpriv", "prlimit")
+def R63_without_af_xdp_a_sleeper_is_asked_by_events(lan):
+    """Which is said once."""
+    proxy = WithoutXdpSockets(lan)
+    proxy.start()
+    proxy.add(lan.host, "sleeper", *NAME)
+    proxy.put_to_sleep(lan.host)
+    time.sleep(QUIET)
+    before = proxy.counters()
+    for address in (lan.host.ip4, lan.host.ip6):
+        said = dig(lan.client, f"@{address}", "-p", "5353", "desk.local", "A")
+        assert f"IN\tA\t{lan.host.ip4}" in said, said
+    after = proxy.counters()
+    assert after["steered"] - before["steered"] == 2 and after["xsk-received"] == 0, after
+    assert proxy.text().count("without AF_XDP") == 1, proxy.text()
     assert_slept(lan, proxy)
 
 

@@ -157,3 +157,10 @@ class Proxy:
 
     def wait_counter(self, reason, at_least, timeout=5.0):
         wait_until(f"counter {reason} reaches {at_least}", lambda: self.counters()[reason] >= at_least, timeout)
+
+
+class WithoutXdpSockets(Proxy):
+    """AF_XDP needs locked memory."""
+
+    def command(self):
+        return ["setpriv", "--bounding-set", "-ipc_lock", "prlimit", "--memlock=0:0", *super().command()]
