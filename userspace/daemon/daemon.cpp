@@ -948,8 +948,8 @@ void Daemon::speak(const Host& host, const Segment& segment) {
         return;
     for (const auto& group : discovery_.speak(host, now()))
         accept(segment, host.id, multicast_mac(group));
-    if (!host.offers->hostnames.empty())
-        steer(*segment.port);
+    if (!host.offers->hostnames.empty() && !steering_->is_wanted(*segment.port))
+        steering_->follow(*segment.port); // what is steered to hosts there is looked at
     rearm_discovery();
 }
 
@@ -974,11 +974,6 @@ void Daemon::rearm_discovery() {
         discovery_.tick(now());
         rearm_discovery();
     });
-}
-
-void Daemon::steer(const Port& port) {
-    if (!steering_->is_wanted(port))
-        steering_->follow(port);
 }
 
 // ---- interfaces ----

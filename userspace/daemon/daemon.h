@@ -160,8 +160,6 @@ private:
     void speak(const Host& host, const Segment& segment);
     void silence(HostId host, bool goodbye);
     void rearm_discovery();
-    /// What is steered to hosts behind the port is looked at.
-    void steer(const Port& port);
     std::optional<Surroundings> surroundings(SegmentId segment);
 
     // interfaces

@@ -146,7 +146,7 @@ std::vector<IpAddress> Discovery::speak(const Host& host, Instant now) {
         here.llmnr.add(host.id, {.hostnames = speaker.offers.hostnames, .addresses = speaker.addresses}, now);
     const SegmentId id = host.segment;
     speakers_.insert_or_assign(host.id, std::move(speaker));
-    say(id, announced, now);
+    say(id, around, announced, now);
     return heard_by;
 }
 
@@ -158,7 +158,7 @@ void Discovery::silence(HostId host, bool goodbye, Instant now) {
     Segment& here = segment(id);
     here.llmnr.remove(host, now);
     here.membership.remove(host, goodbye, now);
-    say(id, here.mdns.remove(host, goodbye), now); // while it is known what it spoke from
+    say(id, hooks_.look(id), here.mdns.remove(host, goodbye), now); // while it is known what it spoke from
     count(id, found->second, static_cast<std::uint32_t>(-1));
     speakers_.erase(found);
 }
@@ -198,7 +198,7 @@ void Discovery::receive(SegmentId id, ByteView frame, Instant now) {
         outputs = take(found->second, *around, parsed, *datagram, now);
     else if (const auto message = groups::received(frame))
         (void)found->second.membership.receive(*message, now);
-    say(id, outputs, now);
+    say(id, around, outputs, now);
 }
 
 std::optional<std::size_t> Discovery::answer(SegmentId id, std::span<std::uint8_t> room, std::size_t length,
@@ -229,13 +229,13 @@ std::optional<std::size_t> Discovery::answer(SegmentId id, std::span<std::uint8_
             outputs.erase(direct);
         }
     }
-    say(id, outputs, now);
+    say(id, around, outputs, now);
     return answered;
 }
 
 void Discovery::tick(Instant now) {
     for (auto& [id, here] : segments_)
-        say(id, here.mdns.tick(now), now);
+        say(id, hooks_.look(id), here.mdns.tick(now), now);
 }
 
 std::optional<Instant> Discovery::next_deadline() const {
@@ -281,11 +281,11 @@ void Discovery::conflict(HostId host, std::string_view option, std::string text)
 }
 
 /// mDNS says what is due when it is called; the others when they are asked.
-void Discovery::say(SegmentId id, const std::vector<mdns::Output>& outputs, Instant now) {
+void Discovery::say(SegmentId id, const std::optional<Surroundings>& around, const std::vector<mdns::Output>& outputs,
+                    Instant now) {
     Segment& here = segment(id);
     const auto llmnr = here.llmnr.tick(now);
     const auto reports = here.membership.tick(now);
-    const auto around = hooks_.look(id);
     if (!around)
         return;
     for (const auto& report : reports)

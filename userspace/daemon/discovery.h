@@ -100,7 +100,9 @@ private:
     void count(SegmentId id, const Speaker& speaker, std::uint32_t change);
     static mdns::Outputs take(Segment& here, const Surroundings& around, const ParsedFrame& parsed,
                               const Datagram& datagram, Instant now);
-    void say(SegmentId id, const std::vector<mdns::Output>& outputs, Instant now);
+    /// Without surroundings what is due is lost.
+    void say(SegmentId id, const std::optional<Surroundings>& around, const std::vector<mdns::Output>& outputs,
+             Instant now);
     void send(SegmentId id, HostId host, const Surroundings& around, const MacAddress& to, const IpAddress& source,
               const IpAddress& destination, std::uint16_t source_port, std::uint16_t port, ByteView message,
               std::string_view what);
