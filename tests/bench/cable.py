@@ -18,7 +18,7 @@ SUPPORT = Path(__file__).resolve().parent.parent / "support"
 sys.path.insert(0, str(SUPPORT))
 
 from lan import build_folder, wait_until  # noqa: E402: the folder above is theirs
-from netns import Namespace, run  # noqa: E402
+from netns import Namespace, pids_in, run  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 GATEWAY_MAC, GATEWAY_IP = "02:00:00:00:00:97", "192.0.2.1"
@@ -92,9 +92,7 @@ class Cable:
         self.gateway_ns.batch(["link set lo up", "link set lan0 up", f"addr add {GATEWAY_IP}/24 dev lan0",
                                "addr add 2001:db8:ffff::1/64 dev lan0"])
         if self.client_passes:
-            program = self.folder / "pass.bpf.o"
-            run(["clang", "-target", "bpf", "-O2", "-g", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu",
-                 "-c", SUPPORT / "pass.bpf.c", "-o", program])
+            program = build_folder() / "tests" / "net" / "pass.bpf.o"
             self.client_ns.ip("link", "set", "dev", "eth0", "xdpdrv", "obj", str(program), "sec", "xdp")
 
     def destroy(self):
@@ -113,10 +111,10 @@ class Cable:
 
     def remove_leftovers(self):
         namespaces = [Namespace(path.name) for path in Path("/run/netns").glob(self.prefix + "*")]
+        for pid in pids_in(namespaces):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for namespace in namespaces:
-            for pid in namespace.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
             namespace.remove()
         while os.path.ismount(self.bpffs):
             run(["umount", "-l", self.bpffs])

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from lan import build_folder, wait_until  # noqa: E402
-from netns import Failed, Namespace, run  # noqa: E402
+from netns import Failed, Namespace, pids_in, run  # noqa: E402
 
 ASKER_MAC, ASKED_MAC = "02:aa:bb:cc:dd:ee", "02:aa:bb:cc:dd:01"  # as in wire_generator.bpf.c
 ASKER4, ASKER6 = "192.0.2.1", "fe80::1"
@@ -174,7 +174,7 @@ class Wire:
         """Whatever bears the names of this benchmark: processes in its namespaces, these, mounts and the folder."""
         namespaces = [Namespace(path.name) for path in Path("/run/netns").glob(self.prefix + "*")]
         for number, patience in ((signal.SIGTERM, 2), (signal.SIGKILL, 20)):  # farpd is too busy to listen
-            for pid in (pid for ns in namespaces for pid in ns.pids()):
+            for pid in pids_in(namespaces):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
                     os.kill(pid, signal.SIGCONT)
@@ -191,7 +191,7 @@ class Wire:
     def alive(self, namespaces):
         for process in self.processes:
             process.poll()  # takes away what has ended
-        return any(ns.pids() for ns in namespaces)
+        return bool(pids_in(namespaces))
 
     def start(self, namespace, *argv):
         process = namespace.start(*argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -295,7 +295,7 @@ class Wire:
             else:
                 program, pause = "ask_ns", 0.2
             wait_until(f"{name} answers", lambda: self.ask(program, pair, 1, (SENDER,), 1, 0)["replies"], 20, pause)
-            self.peers[name], = pair.namespace.pids()
+            self.peers[name], = pids_in([pair.namespace])
             os.kill(self.peers[name], signal.SIGSTOP)
 
     def ask(self, program, pair, keys, cpus, milliseconds, rate):

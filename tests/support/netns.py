@@ -133,12 +133,22 @@ class Namespace:
     def create(self):
         run(["ip", "netns", "add", self.name])
 
-    def pids(self):
-        done = run(["ip", "netns", "pids", self.name], check=False)
-        return [int(pid) for pid in done.stdout.split()]
-
     def remove(self):
         run(["ip", "netns", "del", self.name], check=False)
 
     def exists(self):
         return os.path.exists(f"/run/netns/{self.name}")
+
+
+def pids_in(namespaces):
+    """The processes whose network namespace is one of these."""
+    inodes = set()
+    for ns in namespaces:
+        with contextlib.suppress(FileNotFoundError):
+            inodes.add(os.stat(f"/run/netns/{ns.name}").st_ino)
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in inodes:
+                found.append(int(pid))
+    return found
