@@ -26,6 +26,6 @@ add_custom_target(lint
   COMMAND ${format_cxx} --dry-run -Werror ${lint_cxx}
   COMMAND ${format_c} --dry-run -Werror ${lint_c}
   COMMAND shellcheck -x -P ${CMAKE_SOURCE_DIR}/scripts ${lint_bash}
-  COMMAND run-clang-tidy-19 -quiet -j ${lint_jobs} -p ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}/userspace
+  COMMAND run-clang-tidy-19 -quiet -j ${lint_jobs} -p ${CMAKE_BINARY_DIR} /userspace/
   VERBATIM)
-add_dependencies(lint proxzzy_bpf) # the skeleton is among the sources
+add_dependencies(lint proxzzy_bpf proxzzy_egress_bpf) # the skeletons are among the sources

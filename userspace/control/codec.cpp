@@ -454,8 +454,9 @@ std::optional<std::uint32_t> find_attribute(const Received& message, std::string
         if (!attribute)
             return std::nullopt;
         bool matches = false;
-        for_each_field<T>(
-            [&](const auto& field, unsigned) { matches |= field.type == attribute->type && field.name == name; });
+        for_each_field<T>([&, type = attribute->type](const auto& field, unsigned) {
+            matches |= field.type == type && field.name == name;
+        });
         if (matches && found)
             return std::nullopt;
         if (matches)

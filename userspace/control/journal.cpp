@@ -21,7 +21,7 @@ constexpr std::array kinds{
 #undef PZ_EVENT_KIND_ROW
 };
 
-constexpr std::size_t max_text = 400;
+constexpr std::size_t max_event_text = 400;
 constexpr Duration sparing_interval = std::chrono::seconds(1);
 constexpr int sparing_burst = 16;
 
@@ -99,7 +99,7 @@ void Journal::record(EventKind kind, Event event) {
     event.level = to_string(info.level);
     if (event.time_ns == 0)
         event.time_ns = wall_time();
-    event.text = one_line(event.text, max_text);
+    event.text = one_line(event.text, max_event_text);
     event.host = one_line(event.host, max_name_length);
     if (log_ != nullptr)
         log_(info.level, info.message_id,

@@ -120,11 +120,11 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     if (!outcome || !is_change_)
         return finish(header, std::move(outcome));
     waits_ = true;
-    service_.commit(when_back([this, header](Result<Durable> durable) {
+    service_.commit(when_back([this, header](const Result<Durable>& durable) {
         if (durable)
             finish(header, Acknowledgement{.message = {}, .durable = *durable});
         else
-            finish(header, refuse(std::move(durable.error())));
+            finish(header, refuse(durable.error()));
     }));
 }
 

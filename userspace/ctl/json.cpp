@@ -61,7 +61,7 @@ template <class T>
 json::value value_of(const std::vector<T>& values);
 template <control::HasSchema T>
 json::value value_of(const T& body);
-json::value value_of(const Service& service);
+json::value value_of(const pz::Service& service);
 
 template <class T>
 json::value value_of(const std::optional<T>& value) {
@@ -86,8 +86,8 @@ json::value value_of(const T& body) {
 }
 
 /// Its TXT is bytes: those that are no text, and backslashes, are \xNN.
-json::value value_of(const Service& service) {
-    json::object object = value_of<Service>(service).as_object();
+json::value value_of(const pz::Service& service) {
+    json::object object = value_of<pz::Service>(service).as_object();
     json::array& txt = object["txt"].as_array();
     txt.clear();
     for (const std::string& entry : service.txt)

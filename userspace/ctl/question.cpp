@@ -38,7 +38,7 @@ struct Flag {
     const char* option;
     std::uint8_t bit;
 };
-constexpr std::array flags{
+constexpr std::array all_flags{
     Flag{"syn", TH_SYN},  Flag{"ack", TH_ACK}, Flag{"fin", TH_FIN}, Flag{"rst", TH_RST},
     Flag{"psh", TH_PUSH}, Flag{"urg", TH_URG}, Flag{"ece", 0x40},   Flag{"cwr", 0x80}, // RFC 3168 §6.1
 };
@@ -172,7 +172,7 @@ po::options_description question_options() {
         "ns", two("SRC TARGET"), "a Neighbour Solicitation; duplicate address detection if SRC is ::")(
         "magic", po::value<Text>()->value_name("NAME|MAC"),
         "a Magic Packet; for a NAME with the host's SecureOn password, if it has one");
-    for (const Flag& flag : flags)
+    for (const Flag& flag : all_flags)
         options.add_options()(flag.option, "TCP flag");
     options.add_options()("egress", "the frame leaves by the interface, sent or forwarded by the gateway")(
         "interface", po::value<Text>()->value_name("IF"),
@@ -207,7 +207,7 @@ Result<Question> parse_question(const po::variables_map& values) {
     PZ_TRY(parse_source(question, source->option,
                         single ? Texts{values[source->option].as<std::string>()} : values[source->option].as<Texts>()));
 
-    for (const Flag& flag : flags) {
+    for (const Flag& flag : all_flags) {
         if (!values.contains(flag.option))
             continue;
         if (question.kind != Kind::tcp)

@@ -342,6 +342,7 @@ Result<> Fastpath::write_segment(const pz_segment_key& key) {
 
 Result<std::uint32_t> Fastpath::room_for_xsks(std::uint32_t count) const {
     std::vector<Range> taken;
+    taken.reserve(xsks_.size() + 1);
     for (const auto& [ifindex, range] : xsks_)
         taken.push_back(range);
     std::ranges::sort(taken, {}, &Range::first);

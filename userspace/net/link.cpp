@@ -89,7 +89,7 @@ Result<NlSocket> route_socket() {
     return socket;
 }
 
-Link describe(rtnl_link* from) {
+Link link_of(rtnl_link* from) {
     Link link;
     link.name = rtnl_link_get_name(from);
     link.ifindex = rtnl_link_get_ifindex(from);
@@ -116,7 +116,7 @@ Result<std::vector<Link>> list_links() {
         return fail(Errc::system, fmt::format("reading the interfaces: {}", nl_geterror(error)));
     const NlCache cache(raw);
     std::vector<Link> links;
-    for_each(cache.get(), [&](nl_object* object) { links.push_back(describe(reinterpret_cast<rtnl_link*>(object))); });
+    for_each(cache.get(), [&](nl_object* object) { links.push_back(link_of(reinterpret_cast<rtnl_link*>(object))); });
     return links;
 }
 

@@ -27,7 +27,7 @@ int on_message(nl_msg* message, void* into) {
         nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_WIRELESS) != nullptr)
         return NL_OK;
     const auto collect = [](nl_object* object, void* link) {
-        *static_cast<Link*>(link) = describe(reinterpret_cast<rtnl_link*>(object));
+        *static_cast<Link*>(link) = link_of(reinterpret_cast<rtnl_link*>(object));
     };
     Link link;
     if (nl_msg_parse(message, collect, &link) == 0)

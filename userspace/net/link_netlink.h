@@ -24,6 +24,6 @@ using NlCache = std::unique_ptr<nl_cache, NlDeleter<nl_cache_free>>;
 Result<NlSocket> route_socket();
 
 /// The interface that a message or a cache entry is about.
-Link describe(rtnl_link* from);
+Link link_of(rtnl_link* from);
 
 } // namespace pz
