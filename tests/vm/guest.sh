@@ -33,11 +33,13 @@ bpf_tests() {
     for object in /run/vm/*.o; do
         try load "$object" "$(basename "$object" .o)"
     done
-    for name in object arp ndisc egress echo ip wake magic non_wake owner options router unanswered; do
-        try "$PROXZZY_BUILD/tests/bpf/bpf_$name" --gtest_brief=1
+    local names=(object arp ndisc egress echo ip options)
+    if [[ $(uname -r) == 6.1.* ]]; then # the oldest; what both it and the machine's own do, those between do
+        names+=(wake magic non_wake owner router unanswered explain)
+    fi
+    for name in "${names[@]}"; do # what goes through all there is costs minutes here, and asks the kernel nothing new
+        try "$PROXZZY_BUILD/tests/bpf/bpf_$name" --gtest_brief=1 --gtest_filter=-*Every*:*Damaged*:*Random*:*AsItHappens
     done
-    # each frame in each state costs a minute and a half here, and asks the kernel nothing new
-    try "$PROXZZY_BUILD/tests/bpf/bpf_explain" --gtest_brief=1 --gtest_filter=-*Every*:*Damaged*
 }
 
 net_tests() {
