@@ -351,14 +351,17 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
     if (workload.resized)
         add_generator("generator-resize", rig.bare().bare_grow);
 
-    if (workload.name == "arp-random" && sleepers <= max_lines * PZ_SLOTS / 2) {
-        add_benchmark(prefix + "one-read", repeats, "XDP_TX, one read at random",
-                      [&rig, workload, sleepers](std::uint32_t count, std::uint32_t turn) {
-                          rig.set_lines(std::max(sleepers * 2 / PZ_SLOTS, 1U)); // as large as the table
-                          return rig.run(workload, first_host(workload, turn), bpf_program__fd(rig.bare().bare_read),
-                                         XDP_TX, count, {});
-                      });
-        results.take_away(prefix + "one-read", prefix + "generator", fmt::format("program/loop/{}/xdp-drop", size));
+    const auto add_floor = [&](const std::string& name, const bpf_program* program, const std::string& path) {
+        add_benchmark(
+            prefix + name, repeats, path, [&rig, workload, sleepers, program](std::uint32_t count, std::uint32_t turn) {
+                rig.set_lines(std::max(sleepers * 2 / PZ_SLOTS, 1U)); // as large as the table
+                return rig.run(workload, first_host(workload, turn), bpf_program__fd(program), XDP_TX, count, {});
+            });
+        results.take_away(prefix + name, prefix + "generator", fmt::format("program/loop/{}/xdp-drop", size));
+    };
+    if ((workload.name == "arp-hot" || workload.name == "arp-random") && sleepers <= max_lines * PZ_SLOTS / 2) {
+        add_floor("one-read", rig.bare().bare_read, "XDP_TX, one read");
+        add_floor("least-answer", rig.bare().bare_answer, "XDP_TX, one read and a reply");
     }
 
     for (const auto& subject : subjects) {

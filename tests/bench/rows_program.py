@@ -62,10 +62,11 @@ SCANS = {
 
 
 def subjects(what, how, size):
-    """plain-hash is the same program on hash tables alone; one-read is what memory alone costs."""
+    """plain-hash is the same program on hash tables alone; one-read is what memory alone costs, least-answer an answer
+    that asks for nothing but its target."""
     compared = what in ("arp", "ns") and how in ("hot", "random") and size != "4M"
-    floor = ["one-read"] if what == "arp" and how == "random" and size != "4M" else []
-    return ["proxzzy", *(["plain-hash"] if compared else []), *floor]
+    floors = ["one-read", "least-answer"] if compared and what == "arp" else []
+    return ["proxzzy", *(["plain-hash"] if compared else []), *floors]
 
 
 def row(what, size, subject, bare, target, text):

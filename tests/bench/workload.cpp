@@ -58,9 +58,22 @@ Bytes magic(const MacAddress& mac, int repeats = 16) {
 Bytes stretches(std::size_t length) {
     constexpr std::size_t first_end = 88 + 14, stride = 83;
     Bytes bytes = random_bytes(scanned);
-    const auto period = tiled({0x02, 0, 0, 1, 2, 3}, length);
+    std::uint8_t other = 0;
     for (auto end = first_end; end <= scanned; end += stride)
-        std::ranges::copy(period, bytes.begin() + static_cast<std::ptrdiff_t>(end - length));
+        std::ranges::copy(tiled({0x02, 0, 0, 1, 2, other += 2}, length),
+                          bytes.begin() + static_cast<std::ptrdiff_t>(end - length));
+    return bytes;
+}
+
+/// Magic Packets or the like, each for another stranger, with `gap` bytes behind each.
+Bytes strangers_one_by_one(int repeats, std::size_t gap) {
+    Bytes bytes;
+    for (std::uint32_t i = 0; bytes.size() < scanned; i++) {
+        const auto one = magic(sleeper_mac(nobody + i), repeats);
+        bytes.insert(bytes.end(), one.begin(), one.end());
+        bytes.insert(bytes.end(), gap, 0);
+    }
+    bytes.resize(scanned);
     return bytes;
 }
 
@@ -204,9 +217,6 @@ std::vector<Workload> workloads(std::uint32_t sleepers) {
 }
 
 std::vector<Workload> scans() {
-    const auto stranger = sleeper_mac(nobody);
-    auto nearly = magic(stranger, 15);
-    nearly.push_back(0);
     const std::initializer_list<std::pair<const char*, Bytes>> payloads = {
         {"none", Bytes(101, 0x61)},
         {"random", random_bytes(scanned)},
@@ -218,8 +228,8 @@ std::vector<Workload> scans() {
         {"attack-period-3", tiled({0x02, 0x61, 0x62}, scanned)},
         {"attack-period-6", tiled({0x02, 1, 2, 3, 4, 5}, scanned)},
         {"attack-period-6-ones", tiled({0xff, 0xff, 0xff, 0xff, 0xff, 0}, scanned)},
-        {"attack-strangers", tiled(magic(stranger), scanned)},
-        {"attack-15-repeats", tiled(nearly, scanned)},
+        {"attack-strangers", strangers_one_by_one(16, 0)},
+        {"attack-15-repeats", strangers_one_by_one(15, 1)},
         {"attack-stretches-14", stretches(14)},
         {"attack-stretches-82", stretches(82)},
     };
