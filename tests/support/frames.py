@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ethernet frames as bytes: builders and readers for what the tests send and capture by AF_PACKET."""
 
+import ctypes
 import ipaddress
 import re
 import socket
@@ -257,7 +258,7 @@ class PacketSocket:
     """AF_PACKET on one interface of the namespace that is current at construction.  It captures from that moment on, so
     nothing has to be awaited; tags that the kernel took off the frame are put back."""
 
-    SOL_PACKET, PACKET_AUXDATA, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 263, 8, 33, 35
+    SOL_PACKET, PACKET_AUXDATA, SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 263, 8, 26, 33, 35
     PACKET_OUTGOING = 4
     VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40
 
@@ -274,6 +275,12 @@ class PacketSocket:
 
     def close(self):
         self.socket.close()
+
+    def keep_only(self, program):
+        """From now on it gets what a classic BPF filter, lines of (code, jt, jf, k), lets through."""
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+        self.socket.setsockopt(socket.SOL_SOCKET, self.SO_ATTACH_FILTER,
+                               struct.pack("@HP", len(program), ctypes.addressof(code)))
 
     def send(self, frame):
         self.socket.send(frame)

@@ -9,10 +9,8 @@ One card looks at every frame in Python; several leave what cannot be a Magic Pa
 patterns for it, and log no "frame"."""
 
 import argparse
-import ctypes
 import json
 import select
-import socket
 import struct
 import sys
 import time
@@ -20,8 +18,6 @@ import time
 from frames import (ETH_ARP, ETH_IP4, ETH_IP6, ETH_MAGIC, PacketSocket, arp, ethernet, icmpv6, ip_bytes, ip_text, ipv6,
                     mac_bytes, magic_form)
 from netns import IFA_F_DADFAILED, IFA_F_TENTATIVE, Interface, Namespace, ipv6_addresses
-
-SO_ATTACH_FILTER = 26
 
 
 def keep_only_magic(wire, mac):
@@ -33,9 +29,7 @@ def keep_only_magic(wire, mac):
                (word, 0, 0, 20), (jump_equal, 0, 7, high), (halfword, 0, 0, 24), (jump_equal, 4, 5, low),
                (word, 0, 0, 48), (jump_equal, 0, 3, high), (halfword, 0, 0, 52), (jump_equal, 0, 1, low),
                (result, 0, 0, 65535), (result, 0, 0, 0)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
-    wire.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
-                           struct.pack("@HP", len(program), ctypes.addressof(code)))
+    wire.keep_only(program)
 
 
 def answer(frame, mac, addresses):
