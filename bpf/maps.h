@@ -201,6 +201,19 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } pz_xsks_v1 SEC(".maps");
+
+/* By processor: wakes the daemon a little later.  Writer: these programs. */
+#define PZ_ALARMS 64
+struct pz_alarm {
+	struct bpf_timer timer;
+	__u64 due_ns; /* CLOCK_MONOTONIC */
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PZ_ALARMS);
+	__type(key, __u32);
+	__type(value, struct pz_alarm);
+} pz_alarms_v1 SEC(".maps");
 #endif
 
 #endif

@@ -7,6 +7,7 @@
 #define PZ_VERDICT_H
 
 #include <linux/pkt_cls.h>
+#include <linux/time.h>
 
 #include "maps.h"
 #include "parse.h"
@@ -91,8 +92,9 @@ struct pz_report {
 	__u32 host;
 	__u32 generation;
 	__u16 port;
-	__u8 detail; /* enum pz_sign; TRIGGER: enum pz_asked; OPTION: enum pz_listen */
-	__u8 family; /* enum pz_family of `address` */
+	__u8 detail;   /* enum pz_sign; TRIGGER: enum pz_asked; OPTION: enum pz_listen */
+	__u8 family;   /* enum pz_family of `address` */
+	__u32 at_once; /* the daemon is not woken: pz_ring_later() */
 };
 
 PZ_INLINE void pz_fill_event(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report,
@@ -118,6 +120,7 @@ PZ_INLINE void pz_fill_event(struct pz_ctx *ctx, const struct pz_packet *p, cons
 	event->port = report->port;
 	event->protocol = p->l3 == PZ_L3_MAGIC || p->l3 == PZ_L3_ARP ? 0 : p->protocol;
 	event->leaves = PZ_IS_EGRESS;
+	event->at_once = report->at_once;
 	__builtin_memset(event->pad, 0, sizeof(event->pad));
 }
 
@@ -170,12 +173,14 @@ PZ_INLINE int pz_capture(struct pz_ctx *ctx, void *to, __u64 length, const __u64
  */
 PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
+	__u64 quietly;
 	__u32 length;
 	void *ring;
 
 	if (!p || !report)
 		return 0;
 	length = p->length;
+	quietly = report->at_once ? BPF_RB_NO_WAKEUP : 0;
 	ring = report->kind >= PZ_EVENT_CONFLICT ? (void *)&pz_overheard_v1 : (void *)&pz_triggers_v1;
 	if (dry_run)
 		return pz_note_event(ctx, p, report, ring);
@@ -192,7 +197,7 @@ PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struc
 		if (pz_capture(ctx, large->frame, length, PZ_EVENT_LARGE_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &large->event, length);
-		bpf_ringbuf_submit(large, 0);
+		bpf_ringbuf_submit(large, quietly);
 	} else if (report->kind == PZ_EVENT_OPTION && length > PZ_EVENT_LARGE_FRAME) {
 		struct pz_event_jumbo *jumbo = bpf_ringbuf_reserve(ring, sizeof(*jumbo), 0);
 
@@ -210,10 +215,49 @@ PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struc
 		if (pz_capture(ctx, small->frame, length, PZ_EVENT_SMALL_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &small->event, length);
-		bpf_ringbuf_submit(small, 0);
+		bpf_ringbuf_submit(small, quietly);
 	}
 	return 1;
 }
+
+#ifndef PZ_EGRESS
+PZ_INLINE void pz_ring_now(void)
+{
+	void *nothing = bpf_ringbuf_reserve(&pz_triggers_v1, 8, 0);
+
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+static int pz_on_alarm(void *map, int *key, struct pz_alarm *alarm)
+{
+	(void)map;
+	(void)key;
+	(void)alarm;
+	pz_ring_now();
+	return 0;
+}
+
+/*
+ * To wake the daemon takes longer than all the rest, and a Magic Packet leaves only when the program has ended.  So what
+ * pz_emit() told quietly the daemon hears some milliseconds later: after the next tick, as a nearer one would have to be
+ * set up now.
+ */
+#define PZ_ALARM_NS 5000000
+PZ_INLINE void pz_ring_later(__u64 now_ns)
+{
+	__u32 cpu = bpf_get_smp_processor_id() % PZ_ALARMS;
+	struct pz_alarm *alarm = bpf_map_lookup_elem(&pz_alarms_v1, &cpu);
+
+	if (dry_run || !alarm || now_ns < alarm->due_ns) /* one that is due is not put off */
+		return;
+	alarm->due_ns = now_ns + PZ_ALARM_NS;
+	bpf_timer_init(&alarm->timer, &pz_alarms_v1, CLOCK_MONOTONIC); /* does nothing but the first time */
+	bpf_timer_set_callback(&alarm->timer, pz_on_alarm);
+	if (bpf_timer_start(&alarm->timer, PZ_ALARM_NS, 0))
+		pz_ring_now();
+}
+#endif
 
 PZ_INLINE void pz_mark_seen(struct pz_live *live, __u64 now)
 {

@@ -4,6 +4,7 @@
 #define PZ_WAKE_H
 
 #include "hosts.h"
+#include "resize.h"
 #include "verdict.h"
 
 #define PZ_MAGIC_LEN 102
@@ -14,6 +15,46 @@
 #define PZ_MAGIC_BACK ((PZ_MAGIC_STRIDE + PZ_MAGIC_PERIOD - 1) / PZ_MAGIC_PERIOD + 1)
 #define PZ_MAGIC_PACKETS 4 /* in one frame, for several hosts */
 #define PZ_MAGIC_PROBES ((9216 + PZ_MAGIC_STRIDE - 1) / PZ_MAGIC_STRIDE)
+
+#ifndef PZ_EGRESS
+/* May a Magic Packet take the frame's place?  The host is behind the same interface, and its record has one MAC for it. */
+PZ_INLINE int pz_wakes_at_once(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_policy *policy)
+{
+	return (policy->flags & PZ_POLICY_AT_ONCE) && policy->stage == PZ_STAGE_ASLEEP && !p->group &&
+	       !(p->index_flags & PZ_INDEX_IDENTITY_PROXY) && pz_at(ctx, (__u64)p->length - 1, 1);
+}
+
+/*
+ * Makes the frame a Magic Packet for its target, broadcast from the gateway's own MAC, with the same tags.  0, or -1: no
+ * room.  Global, so that it is verified once.
+ */
+PZ_GLOBAL int pz_become_magic(struct pz_ctx *ctx, struct pz_packet *p)
+{
+	__u64 mac;
+	void *type;
+	int i;
+
+	if (!p)
+		return -1;
+	mac = PZ_U32(p->answer_mac) | (__u64)PZ_U16(p->answer_mac + 4) << 32;
+	__builtin_memset(p->lladdr, 0xff, sizeof(p->lladdr));
+	pz_copy_mac(p->answer_mac, p->own_mac);
+	if (!pz_reply_frame(ctx, p, PZ_MAGIC_LEN))
+		return -1;
+	type = pz_at(ctx, (__u64)p->l3_offset - 2, 2 + PZ_MAGIC_LEN);
+	if (!type)
+		return -1;
+	PZ_U16(type) = bpf_htons(PZ_ETH_P_MAGIC);
+	PZ_U32(type + 2) = 0xffffffff;
+	PZ_U16(type + 6) = 0xffff;
+	for (i = 0; i < 4; i++) { /* four times the MAC each */
+		PZ_U64(type + 8 + 24 * i) = mac | mac << 48;
+		PZ_U64(type + 16 + 24 * i) = mac >> 16 | mac << 32;
+		PZ_U64(type + 24 + 24 * i) = mac >> 32 | mac << 16;
+	}
+	return 0;
+}
+#endif
 
 /* Wakes the host: hands the frame to the daemon, which holds it. */
 PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __u32 reason, __u16 port)
@@ -34,11 +75,22 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 	if (p->l3 != PZ_L3_MAGIC && !p->magic_port) { /* else the MAC is meant, and no address */
 		report.family = p->target_family;
 		pz_copy16(report.address, p->target);
+#ifndef PZ_EGRESS
+		report.at_once = pz_wakes_at_once(ctx, p, policy);
+#endif
 	}
 	if (!pz_emit(ctx, p, &report)) {
 		pz_mark_lost(live);
 		return pz_ignore(p, PZ_REASON_RING_FULL);
 	}
+#ifndef PZ_EGRESS
+	if (report.at_once)
+		pz_ring_later(report.time_ns);
+	if (report.at_once && !pz_become_magic(ctx, p)) {
+		p->reason = reason;
+		return XDP_TX;
+	}
+#endif
 	return pz_ignore(p, reason);
 }
 

@@ -88,7 +88,7 @@ struct MapShape {
     std::string_view key;   // empty: a 32-bit index
     std::string_view value;
 };
-constexpr std::array<MapShape, 18> map_shapes = {{
+constexpr std::array<MapShape, 19> map_shapes = {{
     {"pz_segments_v2", BPF_MAP_TYPE_HASH, "pz_segment_key", "pz_segment"},
     {"pz_ports_v1", BPF_MAP_TYPE_ARRAY, "", "pz_port"},
     {"pz_index4_v2", BPF_MAP_TYPE_ARRAY, "", "pz_bucket4"},
@@ -105,6 +105,7 @@ constexpr std::array<MapShape, 18> map_shapes = {{
     {"pz_live_v2", BPF_MAP_TYPE_ARRAY, "", "pz_live"},
     {"pz_released_v1", BPF_MAP_TYPE_ARRAY, "", "pz_released"},
     {"pz_askers_v1", BPF_MAP_TYPE_ARRAY, "", "pz_asker"},
+    {"pz_alarms_v1", BPF_MAP_TYPE_ARRAY, "", "pz_alarm"}, // the kernel's alone
     {"pz_daemon_v2", BPF_MAP_TYPE_ARRAY, "", "pz_daemon"},
     {"pz_counters_v1", BPF_MAP_TYPE_PERCPU_ARRAY, "", "pz_counter"},
 }};

@@ -348,6 +348,127 @@ TEST_F(WakeTest, WithoutAnIntervalEveryTriggerIsReported) {
               triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
 }
 
+// ---- at once: the kernel sends the first Magic Packet
+// ----------------------------------------------------------------
+
+class WakeAtOnceTest : public DataPathTest {
+protected:
+    void SetUp() override {
+        DataPathTest::SetUp();
+        if (!IsSkipped() && !HasFatalFailure())
+            sleeper(host());
+    }
+    static Host host() {
+        Host host;
+        host.flags = PZ_POLICY_AT_ONCE;
+        host.echo = PZ_ECHO_WAKE;
+        return host;
+    }
+    /// The event has the packet, and the frame has become a Magic Packet, behind `head`.
+    static void check_sent(const Packet& packet, Expected expected,
+                           const Packet& head = Ether{
+                               .destination = broadcast_mac, .source = gateway_mac, .type = 0x0842}) {
+        expected.verdict = XDP_TX;
+        expected.frame = (head / Raw{magic()}).bytes();
+        const auto outcome = check(packet, expected);
+        ASSERT_EQ(outcome.triggers.size(), 1U);
+        EXPECT_EQ(outcome.triggers[0].header.at_once, 1);
+    }
+    static void check_not_sent(const Packet& packet, const Expected& expected) {
+        for (const auto& event : check(packet, expected).triggers)
+            EXPECT_EQ(event.header.at_once, 0);
+    }
+};
+
+TEST_F(WakeAtOnceTest, R30_APacketThatWakesBecomesAMagicPacket) {
+    check_sent(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    check_sent(Ether{.destination = gateway_mac} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    for (const auto& address : {host_ip6(), host_link_local(), host_temporary_ip6()})
+        check_sent(Ether{} / Ip6{.destination = address} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp6(22, address)));
+    check_sent(Ether{} / Ip4{} / Icmp4{} / Raw{32, 1}, triggered(PZ_REASON_TRIGGER_ECHO, {.address = host_ip4}));
+    check_sent(Ether{} / Ip4{} / Udp{} / Raw{magic()}, triggered(PZ_REASON_TRIGGER_MAGIC, udp4()));
+}
+
+TEST_F(WakeAtOnceTest, OfEveryLength) {
+    for (std::size_t length = 1; length <= 1472; length += length < 120 ? 1 : 13)
+        check_sent(Ether{} / Ip4{} / Udp{} / Raw{length, 7}, triggered(PZ_REASON_TRIGGER_UDP, udp4()));
+    // what is too long to be held wakes nonetheless
+    auto event = udp4();
+    event.carries_frame = false;
+    check_sent(Ether{} / Ip4{} / Udp{} / Raw{PZ_EVENT_LARGE_FRAME, 7}, triggered(PZ_REASON_TRIGGER_UDP, event));
+}
+
+TEST_F(WakeAtOnceTest, R1_WithTheTagsOfThePacket) {
+    Host tagged = host();
+    tagged.id = 21;
+    tagged.segment = segment_vlan100;
+    kernel().reset();
+    sleeper(tagged);
+    check_sent(Ether{.type = 0x8100} / Vlan{.vid = 100, .priority = 5} / Ip4{} / Tcp{},
+               triggered(PZ_REASON_TRIGGER_SYN, tcp4()),
+               Ether{.destination = broadcast_mac, .source = gateway_mac, .type = 0x8100} /
+                   Vlan{.vid = 100, .priority = 5, .type = 0x0842});
+    tagged.segment = segment_qinq;
+    kernel().reset();
+    sleeper(tagged);
+    check_sent(Ether{.type = 0x88a8} / Vlan{.vid = 100, .tpid = 0x88a8} / Vlan{.vid = 200, .priority = 3} / Ip6{} /
+                   Tcp{},
+               triggered(PZ_REASON_TRIGGER_SYN, tcp6()),
+               Ether{.destination = broadcast_mac, .source = gateway_mac, .type = 0x88a8} /
+                   Vlan{.vid = 100, .tpid = 0x88a8} / Vlan{.vid = 200, .priority = 3, .type = 0x0842});
+}
+
+TEST_F(WakeAtOnceTest, OnlyForAPacketThatWakesASleeper) {
+    check_not_sent(Ether{} / Ip4{} / Tcp{.destination_port = 23}, dropped({PZ_REASON_PORT_CLOSED}));
+    check_not_sent(Ether{} / Ip4{} / Tcp{.flags = syn | ack}, dropped({PZ_REASON_UNICAST_IGNORED}));
+    // it is a Magic Packet already, and everybody gets it
+    check_not_sent(Ether{.destination = broadcast_mac, .type = 0x0842} / Raw{magic()},
+                   triggered(PZ_REASON_TRIGGER_MAGIC, {}, XDP_PASS));
+    check_not_sent(Ether{.type = 0x0842} / Raw{magic()}, triggered(PZ_REASON_TRIGGER_MAGIC, {}));
+    Host waking = host();
+    waking.stage = PZ_STAGE_WAKING; // the daemon repeats Magic Packets by then
+    kernel().put_policy(waking);
+    check_not_sent(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    kernel().put_policy(host());
+    kernel().put_released(host().id, host().generation);
+    check_not_sent(Ether{} / Ip4{} / Tcp{}, passed({PZ_REASON_RELEASED}));
+}
+
+TEST_F(WakeAtOnceTest, NotToTheMacThatAnswersInTheNameOfAnother) {
+    Host proxied = host();
+    proxied.answer_mac = gateway_mac;
+    proxied.index_flags = PZ_INDEX_IDENTITY_PROXY;
+    sleeper(proxied);
+    check_not_sent(Ether{.destination = gateway_mac} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+}
+
+TEST_F(WakeAtOnceTest, NotForWhatLeaves) {
+    // the host is behind this interface too, but checksums that are still to be done would be written into the frame
+    kernel().turn_to_egress();
+    check_not_sent(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    kernel().turn_to_ingress();
+}
+
+TEST_F(WakeAtOnceTest, NotBeyondTheHostsAllowance) {
+    Host bounded = host();
+    bounded.event_interval_ms = 60'000;
+    bounded.event_burst = 2;
+    sleeper(bounded);
+    for (const auto port : U16{1000, 1001})
+        check_sent(Ether{} / Ip4{} / Tcp{.source_port = port}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    check_not_sent(Ether{} / Ip4{} / Tcp{.source_port = 1002}, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+}
+
+TEST_F(WakeAtOnceTest, NotWithoutAnEvent) {
+    Bytes out;
+    const auto frame = (Ether{} / Ip4{} / Tcp{}).bytes();
+    for (std::size_t i = 0; i < kernel().trigger_ring_size() / PZ_EVENT_SMALL_SIZE + 1; i++)
+        (void)kernel().run_quickly(frame, out);
+    EXPECT_EQ(kernel().run_quickly(frame, out), std::uint32_t{XDP_DROP});
+    EXPECT_EQ(out, frame);
+    kernel().drain();
+}
+
 // ---- a full ring ---------------------------------------------------------------------------------------------------
 
 TEST_F(WakeTest, FullRingIsCountedAndTheVerdictStays) {

@@ -103,8 +103,8 @@ def explain_leaves_no_trace_and_says_what_then_happens(lan):
     # and then it happens
     syn = explain_without_trace(proxy, "--tcp", f"{client.ip4}:40000", "sleeper:22", "--syn")
     expect(syn, "drop", "trigger-syn", rule="tcp/22", sender=None, reply=None, **desk)
-    assert syn["event"] == [{**trigger, "address": host.ip4, "next": "wakes sleeper by Magic Packets; holds the packet "
-                             f"until sleeper is back with {host.ip4}"}], syn
+    assert syn["event"] == [{**trigger, "address": host.ip4, "next": "wakes sleeper by Magic Packets, the first from the "
+                             f"kernel at once; holds the packet until sleeper is back with {host.ip4}"}], syn
     happens(lan, proxy, syn)
     proxy.wait_state("awake")
     assert host.magic() and host.awake

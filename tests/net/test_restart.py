@@ -13,7 +13,7 @@ import threading
 import time
 
 import control
-from case import assert_slept, connect_and_check, sleeper, test
+from case import assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
 from frames import arp_request, neighbour_solicitation, packet, tcp
 from lan import build_folder, wait_until
 from netns import run
@@ -256,9 +256,25 @@ def files_that_contradict_a_stored_sleeper_wait_until_it_is_awake(lan):
 
 @test()
 def a_packet_that_comes_while_there_is_no_daemon_wakes_the_host_and_is_delivered(lan):
-    """One packet: nobody repeats it."""
+    """One packet, which the kernel makes a Magic Packet of: nobody repeats it."""
     proxy = sleeper(lan)
-    client, host = lan.client, lan.host
+    host = lan.host
+    wire = lan.segments[0].gateway_port()
+    proxy.stop(signal.SIGKILL)
+    trigger(lan)
+    host.wait_up()
+    host.wait_settled()
+    proxy.start()
+    wire.wait("the packet", lambda f: f.l4 is not None and f.l4.protocol == 6 and f.l4.sport == 40123 and
+              f.dst == host.mac)
+    proxy.wait_state("awake")
+    assert_keeps_addresses(lan)
+
+
+@test()
+def what_a_policy_has_to_be_asked_about_waits_for_a_daemon(lan):
+    proxy = sleeper(lan, daemon=("--no-wake-from", "203.0.113.0/24"))
+    host = lan.host
     wire = lan.segments[0].gateway_port()
     proxy.stop(signal.SIGKILL)
     trigger(lan)

@@ -138,6 +138,20 @@ TEST_F(DaemonExplain, ATriggerWakesAndThePacketIsHeld) {
     EXPECT_EQ(host().state, HostState::waking);
 }
 
+TEST_F(DaemonExplain, WhatBecomesAMagicPacketIsNoAnswer) {
+    to_asleep();
+    fastpath::Verdict verdict{.action = XDP_TX, .frame = syn};
+    verdict.found.reason = PZ_REASON_TRIGGER_SYN;
+    verdict.found.target = party();
+    verdict.found.events[PZ_SLOT_TARGET] = event(PZ_EVENT_TRIGGER, PZ_REASON_TRIGGER_SYN);
+    verdict.found.events[PZ_SLOT_TARGET].at_once = 1;
+    const auto explained = told(verdict);
+    EXPECT_EQ(explained.verdict, FrameVerdict::drop);
+    EXPECT_FALSE(explained.reply);
+    EXPECT_EQ(explained.events.at(0).next, "wakes desk by Magic Packets, the first from the kernel at once; holds the "
+                                           "packet until desk is back with 192.0.2.80");
+}
+
 TEST_F(DaemonExplain, WhatIsNotHeldIsSaid) {
     to_asleep();
     auto long_one = event(PZ_EVENT_TRIGGER, PZ_REASON_TRIGGER_SYN);

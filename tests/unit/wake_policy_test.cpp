@@ -2,6 +2,8 @@
 // The wake policy: every rule and its edges, under virtual time.
 #include "hosts/wake_policy.h"
 
+#include <random>
+
 #include <gtest/gtest.h>
 
 namespace pz {
@@ -251,6 +253,54 @@ TEST(WakePolicyBudget, AScannerThatAsksAgainAndAgainLeavesRoomForAClient) {
 std::string complaint(const WakePolicy& policy) {
     const auto checked = validate(policy);
     return checked ? "" : checked.error().field + ": " + checked.error().message;
+}
+
+// ---- every packet may, so that nobody has to be asked ----
+
+TEST(WakePolicyEvery, ByDefaultUntilHalfOfItsBudgetIsSpent) {
+    const WakePolicy policy;
+    WakeBudget budget;
+    for (std::uint32_t wakes = 0; wakes < 30; wakes++) {
+        EXPECT_TRUE(allows_every(policy, {}, budget, start)) << wakes;
+        budget.add(from(wakes), start);
+    }
+    EXPECT_FALSE(allows_every(policy, {}, budget, start));
+    EXPECT_TRUE(allows_every(policy, {}, budget, start + hours(1)));
+}
+
+TEST(WakePolicyEvery, NotWhereItMattersWhoOrWhen) {
+    EXPECT_FALSE(allows_every({.allow_from = {net("0.0.0.0/0")}}, {}, {}, start));
+    EXPECT_FALSE(allows_every({.deny_from = {net("192.0.2.9")}}, {}, {}, start));
+    EXPECT_FALSE(allows_every({}, {net("192.0.2.9")}, {}, start));
+    EXPECT_FALSE(allows_every({.quiet = {{.from = 1, .to = 2}}}, {}, {}, start));
+    WakeBudget budget;
+    budget.add(from("192.0.2.9"), start);
+    const WakePolicy rarely{.min_wake_interval = minutes(5)};
+    EXPECT_FALSE(allows_every(rarely, {}, budget, start + minutes(4)));
+    EXPECT_TRUE(allows_every(rarely, {}, budget, start + minutes(5)));
+    EXPECT_FALSE(allows_every({.wakes_per_source = 1}, {}, budget, start)) << "it may be the same one who asks";
+}
+
+TEST(WakePolicyEvery, WhoeverAsksNextIsNotRefused) {
+    std::mt19937 random(1);
+    const auto any = [&](std::uint32_t below) { return static_cast<std::uint32_t>(random() % below); };
+    std::size_t allowed = 0;
+    for (int i = 0; i < 20'000; i++) {
+        const WakePolicy policy{
+            .wakes_per_hour = any(8), .wakes_per_source = any(5), .min_wake_interval = minutes(any(3) * 20)};
+        WakeBudget budget;
+        Instant now = start;
+        for (auto wakes = any(10); wakes > 0; wakes--)
+            budget.add(from(any(3)), now += minutes(any(40)));
+        now += minutes(any(40));
+        if (!allows_every(policy, {}, budget, now))
+            continue;
+        ++allowed;
+        const Trigger trigger = from(any(3));
+        EXPECT_FALSE(refuse_source(policy, {}, trigger));
+        EXPECT_FALSE(refuse_wake(policy, trigger, budget, now + minutes(any(120)), 0));
+    }
+    EXPECT_GT(allowed, 1000U);
 }
 
 TEST(WakePolicyCheck, NamesTheFieldTheValueAndWhatWouldBeRight) {

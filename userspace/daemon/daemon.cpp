@@ -624,7 +624,9 @@ void Daemon::on_trigger(const TriggerNotice& notice) {
     react(table_.on_trigger(event.host, event.generation, notice.held ? notice.address : std::nullopt,
                             notice.magic_sent, now()),
           cause);
-    if (notice.magic_sent)
+    if (event.at_once != 0)
+        wakes_.magic_sent(event.host, cause.at);
+    else if (notice.magic_sent)
         wakes_.magic_sent(event.host, notice.magic_at);
 }
 
@@ -1273,6 +1275,14 @@ void Daemon::drop_held(const Effect& effect) {
     journal_.record(control::EventKind::dropped, std::move(event));
 }
 
+/// The kernel can send a Magic Packet by the interface that a packet came in by, to the one MAC of its address, and
+/// asks no policy.
+bool Daemon::wakes_at_once(const Host& host, const Segment& segment) const {
+    const HostOptions& options = host.options;
+    return !is_bridge(*segment.port) && host.identity == Identity::host && !options.magic.secureon &&
+           budgets_.allows_every(host.id, options.policy, options_.no_wake_from, now());
+}
+
 fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) const {
     fastpath::HostEntry entry;
     entry.host = host.id;
@@ -1289,6 +1299,8 @@ fastpath::HostEntry Daemon::entry_of(const Host& host, const Segment& segment) c
         policy.flags |= PZ_POLICY_SECUREON;
         std::ranges::copy(*secureon, entry.rules.secureon);
     }
+    if (wakes_at_once(host, segment))
+        policy.flags |= PZ_POLICY_AT_ONCE;
     if (host.options.get().learn)
         policy.flags |= PZ_POLICY_LEARN;
     if (std::ranges::any_of(host.offers->hostnames, is_local_name))

@@ -184,6 +184,7 @@ private:
     Result<> apply(const Effect& effect, const Cause& cause);
     void react(const Effects& effects, const Cause& cause);
     void rearm();
+    [[nodiscard]] bool wakes_at_once(const Host& host, const Segment& segment) const;
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
     MagicRoute magic_route(const Segment& segment);
     void plan(const Host& host, const Segment& segment);

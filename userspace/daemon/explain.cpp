@@ -83,7 +83,9 @@ std::string after_trigger(const pz_event& event, const Host& host, const Refuses
     else
         packet = fmt::format("drops the packet: {} has expired", address->to_string());
     if (host.state == HostState::asleep)
-        return fmt::format("wakes {} by Magic Packets{}{}", name, packet.empty() ? "" : "; ", packet);
+        return fmt::format("wakes {} by Magic Packets{}{}{}", name,
+                           event.at_once == 0 ? "" : ", the first from the kernel at once", packet.empty() ? "" : "; ",
+                           packet);
     return fmt::format("{} is already {}{}{}", name, to_string(host.state), packet.empty() ? "" : ": ", packet);
 }
 
@@ -173,11 +175,11 @@ std::string_view name_of(pz_event_kind kind) {
     return names.at(kind);
 }
 
-control::FrameVerdict verdict_of(std::uint32_t action) {
-    if (action == XDP_TX)
+control::FrameVerdict verdict_of(const fastpath::Verdict& verdict) {
+    if (verdict.action == XDP_TX && verdict.found.events[PZ_SLOT_TARGET].kind != PZ_EVENT_TRIGGER)
         return control::FrameVerdict::answer;
-    // what is steered does not get to the sleeper either
-    return action == XDP_DROP || action == XDP_REDIRECT ? control::FrameVerdict::drop : control::FrameVerdict::pass;
+    // what is steered does not get to the sleeper either, nor what a Magic Packet took the place of
+    return verdict.action == XDP_PASS ? control::FrameVerdict::pass : control::FrameVerdict::drop;
 }
 
 } // namespace
@@ -188,12 +190,12 @@ control::Explanation explain(const fastpath::Verdict& verdict, ByteView frame, S
     const pz_explanation& found = verdict.found;
     const auto parsed = parse_frame(frame);
     control::Explanation explanation;
-    explanation.verdict = verdict_of(verdict.action);
+    explanation.verdict = verdict_of(verdict);
     explanation.reason = fastpath::reason_name(found.reason);
     explanation.sentence = fastpath::reason_sentence(found.reason);
     explanation.vlan = {.outer = parsed.outer_vid, .inner = parsed.inner_vid};
     explanation.segment = found.segment;
-    if (verdict.action == XDP_TX)
+    if (explanation.verdict == control::FrameVerdict::answer)
         explanation.reply = control::Frame{verdict.frame};
 
     const Host* target = find(table, found.target);

@@ -90,13 +90,22 @@ std::optional<IpAddress> event_address(const pz_event& event) {
     return IpAddress::from_bytes(std::span(event.address).first(event.family == PZ_FAMILY_4 ? 4 : 16));
 }
 
+const WakeBudget& WakeBudgets::budget_of(HostId host) const {
+    static const WakeBudget unspent;
+    const auto found = accounts_.find(host);
+    return found == accounts_.end() ? unspent : found->second.budget;
+}
+
 std::optional<Refusal> WakeBudgets::ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
                                         Instant now) const {
-    static const WakeBudget unspent;
     const std::lock_guard lock(mutex_);
-    const auto found = accounts_.find(host);
-    return refuse_wake(policy, trigger, found == accounts_.end() ? unspent : found->second.budget, now,
-                       minute_for(policy));
+    return refuse_wake(policy, trigger, budget_of(host), now, minute_for(policy));
+}
+
+bool WakeBudgets::allows_every(HostId host, const WakePolicy& policy, const std::vector<Network>& no_wake_from,
+                               Instant now) const {
+    const std::lock_guard lock(mutex_);
+    return pz::allows_every(policy, no_wake_from, budget_of(host), now);
 }
 
 void WakeBudgets::add(HostId host, const Trigger& trigger, Instant now) {

@@ -79,6 +79,9 @@ public:
     /// Whether a packet may wake the host.  Takes no memory: a Magic Packet waits for it.
     [[nodiscard]] std::optional<Refusal> ask(HostId host, const WakePolicy& policy, const Trigger& trigger,
                                              Instant now) const;
+    /// Whether any packet may, until one has.
+    [[nodiscard]] bool allows_every(HostId host, const WakePolicy& policy, const std::vector<Network>& no_wake_from,
+                                    Instant now) const;
     /// It has.  Should both threads ask about one host before either of them adds, it is woken once more than allowed.
     void add(HostId host, const Trigger& trigger, Instant now);
     void count_refusal(HostId host);
@@ -90,6 +93,8 @@ private:
         WakeBudget budget;
         std::uint64_t refused = 0;
     };
+    [[nodiscard]] const WakeBudget& budget_of(HostId host) const;
+
     mutable PriorityMutex mutex_;
     std::unordered_map<HostId, Account> accounts_;
 };

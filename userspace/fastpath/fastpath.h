@@ -54,8 +54,9 @@ struct HostEntry {
     std::vector<IpAddress> addresses;
     MacAddress answer_mac;
     std::uint16_t index_flags = 0; // PZ_INDEX_IDENTITY_PROXY or 0
-    pz_policy policy{};            // generation, echo and flags (PZ_POLICY_MDNS: mDNS to the host's own addresses is
-                                   // steered); the rest is set by watch() and serve()
+    /// Generation, echo and flags (PZ_POLICY_MDNS: mDNS to the host's own addresses is steered; PZ_POLICY_AT_ONCE is in
+    /// force for as long as the host is served); the rest is set by watch() and serve().
+    pz_policy policy{};
     pz_rules rules{};
 };
 

@@ -185,6 +185,19 @@ std::optional<Refusal> refuse_source(const WakePolicy& policy, const std::vector
     return std::nullopt;
 }
 
+bool allows_every(const WakePolicy& policy, const std::vector<Network>& no_wake_from, const WakeBudget& budget,
+                  Instant now) {
+    if (!policy.allow_from.empty() || !policy.deny_from.empty() || !no_wake_from.empty() || !policy.quiet.empty())
+        return false;
+    // as time goes by there is only more left of a budget; at worst all was spent by whoever asks next, for the first
+    // time
+    const auto spent = budget.spent({}, now);
+    const std::size_t limit = policy.wakes_per_hour;
+    return (!spent.since_last || *spent.since_last >= policy.min_wake_interval) &&
+           (policy.wakes_per_source == 0 || spent.wakes < policy.wakes_per_source) &&
+           (limit == 0 || spent.wakes < limit - limit / 2);
+}
+
 std::optional<Refusal> refuse_wake(const WakePolicy& policy, const Trigger& trigger, const WakeBudget& budget,
                                    Instant now, unsigned minute) {
     using Rule = Refusal::Rule;

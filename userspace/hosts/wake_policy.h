@@ -110,6 +110,9 @@ private:
 /// `no_wake_from` is of all hosts.
 std::optional<Refusal> refuse_source(const WakePolicy& policy, const std::vector<Network>& no_wake_from,
                                      const Trigger& trigger);
+/// Whether every packet may wake the host, whoever sends it and whenever it comes, until one has.
+bool allows_every(const WakePolicy& policy, const std::vector<Network>& no_wake_from, const WakeBudget& budget,
+                  Instant now);
 /// Whether a packet that may wake it by its source may do so now.  `minute` of the local day.
 std::optional<Refusal> refuse_wake(const WakePolicy& policy, const Trigger& trigger, const WakeBudget& budget,
                                    Instant now, unsigned minute);

@@ -60,7 +60,8 @@ struct pz_event {
 	__u16 port;           /* trigger: destination port, host order */
 	__u8 protocol;        /* trigger: IP protocol, 0 = Magic Packet in Ethernet */
 	__u8 leaves;          /* the frame leaves by `ifindex`: it comes from the gateway, or through it */
-	__u8 pad[4];
+	__u8 at_once;         /* trigger: the kernel sends a Magic Packet in the place of the frame */
+	__u8 pad[3];
 };
 
 #define PZ_EVENT_SMALL_SIZE 256

@@ -175,6 +175,9 @@ enum pz_policy_flag {
 	PZ_POLICY_LEARN = 2, /* while WATCHED: the addresses that the host uses are reported */
 	PZ_POLICY_MDNS = 4,  /* UDP to its addresses, port 5353, is mDNS's: it wakes nobody */
 	PZ_POLICY_LLMNR = 8, /* the same for port 5355 and LLMNR */
+	/* any packet to its addresses that triggers may wake it, whoever sends it and whenever: while ASLEEP the kernel
+	 * sends the first Magic Packet itself, to the MAC of the address, where the packet came in */
+	PZ_POLICY_AT_ONCE = 16,
 };
 
 /* pz_policy_v2: array by host id, written by the daemon only. */
