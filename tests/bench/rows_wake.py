@@ -7,16 +7,22 @@ from row import Row
 def syn_to_magic(load, text, p99=None, p99_9=None):
     """The rows of one case.  The 99.9th percentile takes more wakes than a round has."""
     place = f"wake/syn-to-magic/{load}"
-    one, bare = f"{place}/proxzzyd", f"{place}/thread"
-    pooled, all_bare = f"{one}, all rounds", f"{bare}, all rounds"
+    one, asked, bare, reply = (f"{place}/{who}" for who in ("proxzzyd", "asked", "thread", "reply"))
+    pooled, all_asked, all_bare, all_replies = (f"{who}, all rounds" for who in (one, asked, bare, reply))
     return [
-        Row(one, bare, text=f"{text}: SYN to Magic Packet, p50"),
+        Row(one, reply, text=f"{text}: SYN to Magic Packet, p50"),
         Row(one, None, p99 and "<=", p99, f"{text}: p99", "p99", "us"),
-        Row(bare, text=f"{text}: p99 of a bare thread's wake-up", field="p99", unit="us"),
         Row(pooled, None, p99_9 and "<=", p99_9, f"{text}: p99.9", "p99_9", "us"),
-        Row(all_bare, text=f"{text}: p99.9 of a bare thread's wake-up", field="p99_9", unit="us"),
-        Row(one, text=f"{text}: the trigger thread ran for a wake", field="run_us", unit="us"),
         Row(pooled, None, "<=", 0, f"{text}: wakes lost", "lost"),
+        Row(asked, bare, text=f"{text}: where a policy is asked, p50"),
+        Row(asked, text=f"{text}: where a policy is asked, p99", field="p99", unit="us"),
+        Row(all_asked, text=f"{text}: where a policy is asked, p99.9", field="p99_9", unit="us"),
+        Row(all_asked, None, "<=", 0, f"{text}: where a policy is asked, wakes lost", "lost"),
+        Row(asked, text=f"{text}: the trigger thread ran for a wake", field="run_us", unit="us"),
+        Row(bare, text=f"{text}: p99 of a bare thread's wake-up", field="p99", unit="us"),
+        Row(all_bare, text=f"{text}: p99.9 of a bare thread's wake-up", field="p99_9", unit="us"),
+        Row(reply, text=f"{text}: p99 of an ARP request's reply", field="p99", unit="us"),
+        Row(all_replies, text=f"{text}: p99.9 of an ARP request's reply", field="p99_9", unit="us"),
     ]
 
 

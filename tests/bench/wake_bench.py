@@ -4,9 +4,10 @@
 
 The first part is proxzzyd and tests/bench/wake_probe.cpp at the two ends of a cable, the second a LAN whose hosts
 really sleep (tests/support/lan.py).  Every SYN is one to another sleeping host, and is counted: by the kernel program
-as a trigger, and at the client's end as a Magic Packet and as a held packet that was delivered."""
+as a trigger, and at the client's end as its Magic Packets and as a held packet that was delivered."""
 
 import argparse
+import contextlib
 import json
 import random
 import statistics
@@ -22,8 +23,11 @@ LOADS = {"idle": "idle", "cpu": "two spinners on each processor", "arp": "500,00
 ARP_RATE = 500_000
 ASKED = 1024  # hosts that the ARP requests are for
 WARM_UP = 200  # wakes that are not counted
-PATH = "XDP, ring, trigger thread, AF_PACKET"
-BARE_PATH = "eventfd, real-time thread"
+# Who says what may wake whom: nobody, so that the kernel sends the first Magic Packet; or a rule, which the daemon looks at.
+SUBJECTS = {"proxzzyd": (), "asked": ("--no-wake-from", "203.0.113.0/24")}
+PATHS = {"proxzzyd": "XDP_TX, in the place of the SYN", "asked": "XDP, ring, trigger thread, AF_PACKET"}
+MAGIC_PACKETS = {"proxzzyd": 2, "asked": 1}  # in Ethernet for each wake: the kernel's, the trigger thread's
+OTHERS = {"thread": "eventfd, real-time thread", "reply": "ARP request, XDP_TX"}  # what the machine takes for less
 
 
 def trigger_thread(proxy):
@@ -50,29 +54,6 @@ class Probe:
         return json.loads(line)
 
 
-def measure_round(proxy, probe, load, first, count):
-    """A round of wakes in one case; checks that each took the path that it was meant to."""
-    before, thread_before = proxy.counters(), trigger_thread(proxy)
-    result = probe.measure(load, first, count)
-    wait_until("every held packet is delivered", lambda: not proxy.ctl("status")["held_packets"])
-    wait_quiet(proxy)
-    result["run_us"], result["ready_us"] = (
-        (now - before) / 1000 / count for now, before in zip(trigger_thread(proxy), thread_before))
-    now = proxy.counters()
-    counted = {name: now[name] - before[name] for name in now}
-    assert counted["trigger-syn"] == count, f"{load}: {counted['trigger-syn']} of {count} SYNs are triggers"
-    assert result["delivered"] >= count, f"{load}: {result['delivered']} of {count} SYNs were delivered"
-    assert result["lost"] == 0, f"{load}: {result['lost']} of {count} wakes are lost"
-    assert counted["sign-of-life"] == count, f"{load}: {counted['sign-of-life']} of {count} hosts came back"
-    assert counted["ring-full"] == 0, f"{load}: {counted['ring-full']} events found no room"
-    # what finds the gateway's queue full, a veth's of 256 frames, never arrives; all that arrives is answered
-    assert result["arp_answered"] == counted["arp-answered"], f"{result['arp_answered']} and {counted['arp-answered']}"
-    result["arp_per_second"] = result["arp_answered"] / result["seconds"]
-    if load == "arp":
-        assert result["arp_per_second"] >= 0.95 * ARP_RATE, f"{result['arp_per_second']:.0f} ARP requests/s"
-    return result
-
-
 def summary(times):
     return {"p50": nearest_rank(times, 0.5), "p99": nearest_rank(times, 0.99), "p99_9": nearest_rank(times, 0.999),
             "max": max(times), "wakes": len(times)}
@@ -82,38 +63,78 @@ def say(times):
     return ", ".join(f"{name} {value:.1f}" for name, value in summary(times).items())
 
 
-def measure_syn_to_magic(results, rounds, wakes, seed):
-    """Rounds of each case in turn; every wake is another host's first."""
-    hosts = WARM_UP + rounds * wakes * len(LOADS)
-    with Cable("wake") as cable:
-        proxy = cable.proxy("--max-hosts", hosts + ASKED, "--log-level", "warn")
-        control_load(proxy, "add", hosts + ASKED)
-        control_load(proxy, "sleep", hosts + ASKED)
-        proxy.wait_state("asleep", f"h{hosts + ASKED - 1}", 600)
+class Subject:
+    """A gateway with sleeping hosts, and its client; every wake is another host's first."""
+
+    def __init__(self, stack, name, wakes):
+        self.name, self.wakes, self.next = name, wakes, WARM_UP
+        hosts = WARM_UP + wakes
+        cable = stack.enter_context(Cable(f"wake-{name}"))
+        self.proxy = cable.proxy("--max-hosts", hosts + ASKED, "--log-level", "warn", *SUBJECTS[name])
+        control_load(self.proxy, "add", hosts + ASKED)
+        control_load(self.proxy, "sleep", hosts + ASKED)
+        self.proxy.wait_state("asleep", f"h{hosts + ASKED - 1}", 600)
+        wait_quiet(self.proxy)
+        self.probe = Probe(cable, hosts)
+        self.probe.measure("idle", 0, WARM_UP)
+
+    def measure(self, load, count):
+        """A round of wakes in one case; checks that each took the path that it was meant to."""
+        proxy, name = self.proxy, self.name
+        before, thread_before = proxy.counters(), trigger_thread(proxy)
+        result = self.probe.measure(load, self.next, count)
+        self.next += count
+        wait_until("every held packet is delivered", lambda: not proxy.ctl("status")["held_packets"])
         wait_quiet(proxy)
-        probe = Probe(cable, hosts)
-        first = WARM_UP
-        probe.measure("idle", 0, WARM_UP)
-        all_times = {(load, subject): [] for load in LOADS for subject in ("proxzzyd", "thread")}
-        lost = dict.fromkeys(LOADS, 0)
+        result["run_us"], result["ready_us"] = (
+            (now - before) / 1000 / count for now, before in zip(trigger_thread(proxy), thread_before))
+        now = proxy.counters()
+        counted = {name: now[name] - before[name] for name in now}
+        assert counted["trigger-syn"] == count, f"{load}: {counted['trigger-syn']} of {count} SYNs are triggers"
+        wanted = MAGIC_PACKETS[name] * count
+        assert result["magic"] == wanted, f"{name}, {load}: {result['magic']} Magic Packets, not {wanted}"
+        assert result["delivered"] >= count, f"{load}: {result['delivered']} of {count} SYNs were delivered"
+        assert result["lost"] == 0, f"{load}: {result['lost']} of {count} wakes are lost"
+        assert counted["sign-of-life"] == count, f"{load}: {counted['sign-of-life']} of {count} hosts came back"
+        assert counted["ring-full"] == 0, f"{load}: {counted['ring-full']} events found no room"
+        # what finds the gateway's queue full, a veth's of 256 frames, never arrives; all that arrives is answered
+        answered = result["arp_answered"], counted["arp-answered"]
+        assert answered[0] == answered[1], f"{answered[0]} and {answered[1]}"
+        result["arp_per_second"] = result["arp_answered"] / result["seconds"]
+        if load == "arp":
+            assert result["arp_per_second"] >= 0.95 * ARP_RATE, f"{result['arp_per_second']:.0f} ARP requests/s"
+        return result
+
+
+def measure_syn_to_magic(results, rounds, wakes, seed):
+    """Rounds of each case and subject in turn."""
+    with contextlib.ExitStack() as stack:
+        subjects = [Subject(stack, name, rounds * wakes * len(LOADS)) for name in SUBJECTS]
+        all_times = {(load, who): [] for load in LOADS for who in (*SUBJECTS, *OTHERS)}
+        lost = dict.fromkeys(all_times, 0)
+        order = random.Random(seed)
         for _ in range(rounds):
-            for load in random.Random(seed + first).sample(list(LOADS), len(LOADS)):
-                result = measure_round(proxy, probe, load, first, wakes)
-                first += wakes
-                times, bare = ([ns / 1000 for ns in result[key]] for key in ("nanoseconds", "bare"))
-                lost[load] += result["lost"]
-                all_times[load, "proxzzyd"] += times
-                all_times[load, "thread"] += bare
-                results.add(f"syn-to-magic/{load}/proxzzyd", statistics.median(times), "us", PATH, lost=result["lost"],
-                            run_us=result["run_us"], ready_us=result["ready_us"],
-                            arp_per_second=result["arp_per_second"], **summary(times))
-                results.add(f"syn-to-magic/{load}/thread", statistics.median(bare), "us", BARE_PATH, **summary(bare))
-                print(f"{load}: {say(times)}; run {result['run_us']:.1f}, ready {result['ready_us']:.1f} "
-                      f"| bare thread: {say(bare)}", file=sys.stderr)
-        for (load, subject), times in all_times.items():
-            results.add(f"syn-to-magic/{load}/{subject}, all rounds", statistics.median(times), "us",
-                        PATH if subject == "proxzzyd" else BARE_PATH, lost=lost[load], **summary(times))
-        proxy.stop()
+            cases = [(load, subject) for load in LOADS for subject in subjects]
+            for load, subject in order.sample(cases, len(cases)):
+                result = subject.measure(load, wakes)
+                times = {who: [ns / 1000 for ns in result[who]] for who in OTHERS}
+                times[subject.name] = [ns / 1000 for ns in result["nanoseconds"]]
+                lost[load, subject.name] += result["lost"]
+                results.add(f"syn-to-magic/{load}/{subject.name}", statistics.median(times[subject.name]), "us",
+                            PATHS[subject.name], lost=result["lost"], run_us=result["run_us"],
+                            ready_us=result["ready_us"], arp_per_second=result["arp_per_second"],
+                            **summary(times[subject.name]))
+                for who, path in OTHERS.items():
+                    results.add(f"syn-to-magic/{load}/{who}", statistics.median(times[who]), "us", path,
+                                **summary(times[who]))
+                for who, values in times.items():
+                    all_times[load, who] += values
+                    print(f"{load}, {who}: {say(values)}", file=sys.stderr)
+        for (load, who), times in all_times.items():
+            results.add(f"syn-to-magic/{load}/{who}, all rounds", statistics.median(times), "us",
+                        {**PATHS, **OTHERS}[who], lost=lost[load, who], **summary(times))
+        for subject in subjects:
+            subject.proxy.stop()
 
 
 def measure_connect(results, rounds, hosts):

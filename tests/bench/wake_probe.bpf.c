@@ -9,6 +9,7 @@
 #define ETH_IPV4 0x0800
 #define ETH_ARP 0x0806
 #define IP_TCP 6
+#define PROBE 0x98 /* last byte of its MAC */
 
 struct magic_frame {
 	__u8 destination[6];
@@ -50,6 +51,7 @@ struct {
 
 const volatile __u32 first_asked, asked_hosts; /* ARP asks for these hosts */
 __u64 magic_packets, delivered, arp_asked, arp_answered;
+__u64 reply_ns; /* CLOCK_MONOTONIC of the last ARP reply to the probe itself */
 static __u32 seed = 1;
 
 /* On the client's interface.  Nothing goes on to its stack. */
@@ -76,6 +78,8 @@ int arrive(struct xdp_md *ctx)
 		__sync_fetch_and_add(&delivered, 1);
 	} else if (magic->type == bpf_htons(ETH_ARP) && (void *)(arp + 1) <= end && arp->operation == bpf_htons(2) &&
 		   !(arp->destination[0] & 1)) {
+		if (arp->destination[5] == PROBE)
+			reply_ns = bpf_ktime_get_ns();
 		__sync_fetch_and_add(&arp_answered, 1);
 	}
 	return XDP_DROP;

@@ -7,7 +7,7 @@
 // the first Magic Packet in the XDP program at this end, and what was lost and counted.  Each woken host comes back at
 // once: it announces itself, is sent the SYN that was held, and is awake.  Between the SYNs the probe wakes a thread of
 // its own by an eventfd, at the priority and on the processor of the daemon's: nothing that is told to user space can
-// be faster than that.
+// be faster than that; and it asks for another host by ARP: nothing that the kernel sends back can be faster than that.
 //
 // Host i has the MAC 06:00 and i, and the address 10.0.0.0 + i (tests/support/control_load.py).  SPARE is a veth that
 // nothing else uses: a program that is attached somewhere runs by BPF_PROG_TEST_RUN without a rebuild of the kernel's
@@ -177,6 +177,7 @@ private:
         : skeleton_(std::move(skeleton)), socket_(std::move(socket)), first_magic_(first_magic) {}
     void ask(const std::atomic<bool>& stopping, std::atomic<bool>& failed) const;
     Result<Clock::time_point> send(ByteView frame);
+    Result<std::uint64_t> ask_once();
     Result<std::uint64_t> wake(std::uint32_t host);
 
     std::unique_ptr<wake_probe_bpf, CloseSkeleton> skeleton_;
@@ -251,6 +252,18 @@ Result<Clock::time_point> Probe::send(ByteView frame) {
     }
 }
 
+/// Asks for one of the hosts that stay asleep; nanoseconds until the reply.
+Result<std::uint64_t> Probe::ask_once() {
+    auto& arrived = static_cast<volatile __u64&>(skeleton_->bss->reply_ns);
+    arrived = 0;
+    const Bytes request =
+        build_arp_request(own_mac, IpAddress::v4({192, 0, 2, 98}), address_of(skeleton_->rodata->first_asked), {});
+    const auto sent = PZ_TRY(send(request));
+    while (arrived == 0 && Clock::now() < sent + lost_after)
+        ;
+    return arrived == 0 ? 0 : arrived - static_cast<std::uint64_t>(sent.time_since_epoch() / 1ns);
+}
+
 /// Sends a SYN; nanoseconds until the Magic Packet, 0 if there was none.
 Result<std::uint64_t> Probe::wake(std::uint32_t host) {
     const Ends ends{.source_mac = own_mac,
@@ -273,6 +286,7 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
     counted.magic_packets = counted.delivered = counted.arp_asked = counted.arp_answered = 0;
     std::vector<std::uint64_t> times;
     std::vector<std::uint64_t> bare_times;
+    std::vector<std::uint64_t> reply_times;
     std::size_t lost = 0;
     std::atomic<bool> failed{false};
     const auto begun = Clock::now();
@@ -295,6 +309,8 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
             pause();
             bare_times.push_back(bare->wake());
             pause();
+            reply_times.push_back(PZ_TRY(ask_once()));
+            pause();
             const auto time = PZ_TRY(wake(host));
             if (time == 0)
                 ++lost;
@@ -310,10 +326,10 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
         std::this_thread::sleep_for(100ms);
     while (static_cast<volatile __u64&>(counted.delivered) < count && Clock::now() < limit);
     return fmt::format(
-        R"({{"nanoseconds": [{}], "bare": [{}], "lost": {}, "delivered": {}, "arp_asked": {}, "arp_answered": {}, )"
-        R"("seconds": {:.6f}}})",
-        fmt::join(times, ", "), fmt::join(bare_times, ", "), lost, counted.delivered, counted.arp_asked,
-        counted.arp_answered, std::chrono::duration<double>(took).count());
+        R"({{"nanoseconds": [{}], "thread": [{}], "reply": [{}], "lost": {}, "magic": {}, "delivered": {}, "arp_asked": {}, )"
+        R"("arp_answered": {}, "seconds": {:.6f}}})",
+        fmt::join(times, ", "), fmt::join(bare_times, ", "), fmt::join(reply_times, ", "), lost, counted.magic_packets,
+        counted.delivered, counted.arp_asked, counted.arp_answered, std::chrono::duration<double>(took).count());
 }
 
 /// Runs on its processor, before everybody else, out of memory that is there.
