@@ -23,16 +23,13 @@ try() {
     echo "--- $status after $((SECONDS - begin)) s: $*"
 }
 
-load() {
-    local folder=/sys/fs/bpf/$2 # no dot in names here
-    mkdir "$folder" && bpftool prog loadall "$1" "$folder"
+count_tests() {
+    try "$PROXZZY_BUILD/tests/bench/object_load" /run/vm/*.o
 }
 
 bpf_tests() {
-    local object name
-    for object in /run/vm/*.o; do
-        try load "$object" "$(basename "$object" .o)"
-    done
+    local name
+    count_tests
     local names=(object arp ndisc egress echo ip options)
     if [[ $(uname -r) == 6.1.* ]]; then # the oldest; what both it and the machine's own do, those between do
         names+=(wake magic non_wake owner router unanswered explain)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# run.sh 6.1|6.12 bpf|net|vlan: starts a guest with that kernel of Debian in QEMU (TCG: as slow as it may be, it runs anywhere),
-# with this machine's file system and what is built, and runs the group's tests in it.  PROXZZY_BUILD is the build folder.
+# run.sh 6.1|6.12 bpf|net|vlan|count: starts a guest with that kernel of Debian in QEMU (TCG: as slow as it may be, it runs anywhere),
+# with this machine's file system and what is built, and runs the group's tests in it, or counts what its verifier looks at.
+# PROXZZY_BUILD is the build folder.
 # Exit status: 0 passed, 1 failed, 77 skipped (a failure with PROXZZY_REQUIRE_ALL=1).
 set -euo pipefail
 release=$1 group=$2
@@ -29,16 +30,7 @@ trap 'rm -rf "$shared"' EXIT
 cp "$root/tests/vm/guest.sh" "$shared"
 printf '%s\n' "group=$group" "root='$root'" "modules='$kernel/modules'" "export PROXZZY_BUILD='$PROXZZY_BUILD'" \
     "export PROXZZY_REQUIRE_ALL='${PROXZZY_REQUIRE_ALL:-}'" >"$shared/settings"
-if [[ $group == bpf ]]; then # the tests have the object of one compiler in them
-    for clang in clang-14 clang-19; do
-        command -v "$clang" >/dev/null || continue
-        for direction in INGRESS EGRESS; do
-            "$clang" -D"PZ_$direction" -target bpf -mcpu=v3 -O2 -g -std=gnu11 -I"$root/include" -I"$root/bpf" \
-                -idirafter "/usr/include/$(uname -m)-linux-gnu" -c "$root/bpf/proxzzy.bpf.c" \
-                -o "$shared/$clang-$direction.o"
-        done
-    done
-fi
+[[ $group != @(bpf|count) ]] || "$root/tests/vm/objects.sh" "$shared" # the tests have one compiler's in them
 
 timeout -k 5 "$limit" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 2048 -smp 2 \
     -nodefaults -no-user-config -display none -no-reboot -serial "file:$shared/console" \
