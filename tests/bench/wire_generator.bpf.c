@@ -23,10 +23,10 @@
 #define SLEEPERS4 0x0a000000
 #define SLEEPERS6 0x20010db800000000ULL
 #define STRANGERS4 0x14000000 /* 20.0.0.0 + i is nobody's */
-/* Of the asking end; wire_bench.py has the same: 02:aa:bb:cc:dd:ee, 192.0.2.1, fe80::1. */
+/* Of the asking end; wire_bench.py has the same: 02:aa:bb:cc:dd:ee, 192.0.2.3, fe80::1. */
 #define ASKER_MAC 0x02aabbccddeeULL
 #define STRANGER_MAC 0x02aabbccdd02ULL
-#define ASKER4 0xc0000201
+#define ASKER4 0xc0000203
 #define ASKER_MAC_HEAD bpf_htonl(0x02aabbcc)
 #define ASKER_MAC_TAIL bpf_htons(0xddee)
 
