@@ -14,6 +14,7 @@
 
 #include "base/ini.h"
 #include "fastpath/attach.h"
+#include "hosts/host_index.h"
 
 namespace pz {
 
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::array<std::uint16_t, 3> default_magic_ports{7, 9, 40'000};
 constexpr std::uint32_t largest_max_hosts = 4U << 20;
+static_assert(largest_max_hosts <= HostIndex::end_of_ids);
 
 constexpr std::array<std::string_view, 4> levels{"debug", "info", "warn", "error"}; // log::Level
 constexpr int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;

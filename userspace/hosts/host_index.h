@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds hosts by their names, MACs or addresses: a hash table (open addressing, linear probing) of host ids alone,
-// since the keys are in the hosts.  A million keys take 8 MB.
+// since the keys are in the hosts, each with a few bits of its key's hash: most other keys are told apart without a
+// look at their hosts.  A million keys take 8 MB.
 #pragma once
 
 #include <algorithm>
@@ -21,9 +22,10 @@ public:
     std::optional<HostId> find(std::size_t hash, const HasKey& has_key) const {
         if (slots_.empty())
             return std::nullopt;
+        const HostId bits = slot(hash, 0);
         for (std::size_t at = first(hash); slots_[at] != never_used; at = next(at))
-            if (slots_[at] != erased && has_key(slots_[at]))
-                return slots_[at];
+            if (const HostId host = slots_[at] ^ bits; host < end_of_ids && slots_[at] != erased && has_key(host))
+                return host;
         return std::nullopt;
     }
     /// There has to be room, and no such key.
@@ -32,13 +34,13 @@ public:
         while (slots_[at] < erased)
             at = next(at);
         used_ += slots_[at] == never_used ? 1U : 0U;
-        slots_[at] = host;
+        slots_[at] = slot(hash, host);
         ++size_;
     }
     /// Of two keys of a host that meet here it does not matter whose slot goes: both are found by either.
     void erase(std::size_t hash, HostId host) {
         for (std::size_t at = first(hash); slots_[at] != never_used; at = next(at))
-            if (slots_[at] == host) {
+            if (slots_[at] == slot(hash, host)) {
                 slots_[at] = erased;
                 --size_;
                 return;
@@ -52,11 +54,19 @@ public:
     }
     [[nodiscard]] std::size_t size() const { return size_; }
 
+    /// Hosts have ids below this one, to leave room for the bits.
+    static constexpr HostId end_of_ids = 1U << 23;
+
 private:
+    // no host has ids as high as these have in their low bits
     static constexpr HostId never_used = std::numeric_limits<HostId>::max();
-    static constexpr HostId erased = never_used - 1; // no host has ids as high as these
+    static constexpr HostId erased = never_used - 1;
     static constexpr std::size_t smallest = 256;
 
+    /// The highest bits of the hash: first() takes the lowest.
+    static HostId slot(std::size_t hash, HostId host) {
+        return static_cast<HostId>(hash >> 32U) / end_of_ids * end_of_ids | host;
+    }
     [[nodiscard]] std::size_t first(std::size_t hash) const { return hash & (slots_.size() - 1); }
     [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }
 

@@ -28,6 +28,11 @@ public:
             value_ = std::make_unique<T>();
         return *value_;
     }
+    /// Gives the memory back if it is T{} again.
+    void settle() {
+        if (value_ && *value_ == T{})
+            value_.reset();
+    }
     /// T{} again.
     void clear() { value_.reset(); }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include <spdlog/fmt/fmt.h>
@@ -19,11 +20,11 @@ constexpr std::uint16_t max_vid = 4094;              // IEEE 802.1Q: 4095 is res
 constexpr std::size_t max_interface_name = 15;       // IFNAMSIZ with its terminator
 constexpr std::chrono::seconds max_validity{UINT32_MAX}; // lease and prefix lifetimes are 32-bit seconds
 
-/// The first element that is there twice, or end().
-template <class List>
-auto find_repeated(const List& list) {
+/// The first element of which `part` is there twice, or end().
+template <class List, class Part = std::identity>
+auto find_repeated(const List& list, Part part = {}) {
     for (auto it = list.begin(); it != list.end(); ++it)
-        if (std::find(list.begin(), it, *it) != it)
+        if (std::ranges::find(list.begin(), it, std::invoke(part, *it), part) != it)
             return it;
     return list.end();
 }
@@ -87,12 +88,8 @@ Result<> check_addresses(const std::vector<HostAddress>& addresses, bool learn) 
                                     address.valid_for->count(), max_validity.count()),
                         "ip");
     }
-    std::vector<IpAddress> ips;
-    ips.reserve(addresses.size());
-    for (const HostAddress& address : addresses)
-        ips.push_back(address.ip);
-    if (const auto twice = find_repeated(ips); twice != ips.end())
-        return fail(Errc::invalid, fmt::format("ip {}: given twice, once is right", twice->to_string()), "ip");
+    if (const auto twice = find_repeated(addresses, &HostAddress::ip); twice != addresses.end())
+        return fail(Errc::invalid, fmt::format("ip {}: given twice, once is right", twice->ip.to_string()), "ip");
     return {};
 }
 
@@ -125,6 +122,8 @@ std::optional<WakeRule> find_rule(const std::vector<WakeRule>& rules, std::uint8
 
 /// The kernel has room for so many.
 Result<> check_rules_in_force(const HostConfig& config) {
+    if (config.offers.services.empty()) // then there are no others
+        return {};
     const std::size_t count = wake_rules(config, config.offers).size();
     if (count > PZ_MAX_RULES)
         return fail(Errc::invalid,

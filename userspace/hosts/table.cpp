@@ -337,8 +337,7 @@ void settle(Host& host) {
             : host.state != HostState::awake || is_checked(host) || is_returning(host) || host.activity->next_check;
     if (!is_under_way)
         host.activity.clear();
-    if (*host.extra == HostExtra{})
-        host.extra.clear();
+    host.extra.settle();
 }
 
 /// For the indexes.
@@ -409,8 +408,8 @@ HostConfig Host::config() const {
     return config;
 }
 
-void Host::configure(HostConfig config) {
-    name = std::move(config.name);
+void Host::configure(const HostConfig& config) {
+    name = config.name;
     macs.assign(config.macs.begin(), config.macs.end());
     addresses.clear();
     addresses.reserve(config.addresses.size());
@@ -425,8 +424,9 @@ void Host::configure(HostConfig config) {
     }
     offers.clear();
     if (config.offers != HostOffers{})
-        offers.edit() = std::move(config.offers);
-    options = static_cast<HostOptions&&>(std::move(config));
+        offers.edit() = config.offers;
+    if (const HostOptions& wanted = config; options.get() != wanted) // to look for those of others takes longer
+        options = wanted;
 }
 
 std::vector<IpAddress> held_addresses(const Host& host) {
@@ -485,7 +485,7 @@ Result<Host*> PresenceTable::settable(const HostConfig& config, SegmentId segmen
     return old;
 }
 
-Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool replace, Instant now) {
+Result<HostId> PresenceTable::set(const HostConfig& config, SegmentId segment, bool replace, Instant now) {
     Host* const old = PZ_TRY(settable(config, segment, replace));
     PZ_TRY(check_room(config, segment, old, false));
 
@@ -499,30 +499,31 @@ Result<HostId> PresenceTable::set(HostConfig config, SegmentId segment, bool rep
         hosts_[id] = std::make_unique<Host>();
     }
     Host& host = at(id);
-    HostExtra& extra = host.extra.edit();
-    // another machine, or elsewhere: what was learned is nothing to it
-    if (!config.learn || segment != host.segment || !std::ranges::equal(config.macs, host.macs))
-        extra.learned.clear();
-    std::erase_if(extra.learned, [&](const LearnedAddress& learned) { return is_configured(config, learned.ip); });
-    while (config.addresses.size() + extra.learned.size() > max_addresses)
-        extra.learned.erase(oldest(host));
-    if (old == nullptr) {
+    if (old != nullptr) {
+        HostExtra& extra = host.extra.edit();
+        // another machine, or elsewhere: what was learned is nothing to it
+        if (!config.learn || segment != host.segment || !std::ranges::equal(config.macs, host.macs))
+            extra.learned.clear();
+        std::erase_if(extra.learned, [&](const LearnedAddress& learned) { return is_configured(config, learned.ip); });
+        while (config.addresses.size() + extra.learned.size() > max_addresses)
+            extra.learned.erase(oldest(host));
+        extra.valid_until.clear();
+        extra.expired.clear();
+        extra.let_go.clear();
+        extra.hand_back.reset();
+        extra.told_no_address = false;
+    } else {
         host.id = id;
         host.since = now;
         host.since_reason = "configured";
     }
     host.segment = segment;
     host.identity = config.identity.value_or(options_.default_identity);
-    host.configure(std::move(config));
+    host.configure(config);
     host.configured = now;
-    extra.valid_until.clear();
-    for (const auto& valid_for : extra.valid_for)
-        extra.valid_until.push_back(valid_for ? std::optional(now + *valid_for) : std::nullopt);
+    for (const auto& valid_for : host.extra->valid_for)
+        host.extra.edit().valid_until.push_back(valid_for ? std::optional(now + *valid_for) : std::nullopt);
     host.woken_to_renew = false;
-    extra.expired.clear();
-    extra.let_go.clear();
-    extra.hand_back.reset();
-    extra.told_no_address = false;
     index(host);
     if (is_to_check(host.options) && host.activity->next_check)
         host.activity.edit().next_check.reset(); // the kernel is told anew
@@ -1547,40 +1548,44 @@ Result<> PresenceTable::check_offers(const HostOffers& offers, SegmentId segment
     return {};
 }
 
-/// Calls `visit` with the index and the hash of everything that the host is found by.
+/// Calls `visit` with the index of everything that the host is found by, and a function that makes its hash.
 template <class Visit>
 void PresenceTable::each_key(const Host& host, const Visit& visit) {
-    visit(by_name_, hash_of(host.name));
+    visit(by_name_, [&] { return hash_of(host.name); });
     for (const MacAddress& mac : host.macs)
-        visit(by_mac_, hash_of(host.segment, mac));
+        visit(by_mac_, [&] { return hash_of(host.segment, mac); });
     for (const OwnAddress& address : host.addresses)
-        visit(index_of(address.ip), hash_of(host.segment, address.ip));
+        visit(index_of(address.ip), [&] { return hash_of(host.segment, address.ip); });
     for (const LearnedAddress& learned : host.extra->learned)
-        visit(index_of(learned.ip), hash_of(host.segment, learned.ip));
+        visit(index_of(learned.ip), [&] { return hash_of(host.segment, learned.ip); });
     for (const auto& name : host.offers->hostnames)
-        visit(by_offer_, hash_of_label(host.segment, single_label(name)));
+        visit(by_offer_, [&] { return hash_of_label(host.segment, single_label(name)); });
     for (const Service& service : host.offers->services)
-        visit(by_offer_, hash_of_service(host.segment, instance_name(*host.offers, service), service.type));
+        visit(by_offer_,
+              [&] { return hash_of_service(host.segment, instance_name(*host.offers, service), service.type); });
 }
 
 /// In all indexes, for one more host or address.
 static_assert(max_hostnames + max_services <= max_addresses);
 void PresenceTable::make_room() {
-    for (HostIndex* const small : {&by_name_, &by_mac_, &by_address4_, &by_address6_, &by_offer_}) {
-        if (small->has_room(max_addresses))
-            continue;
-        small->clear(small->size() + max_addresses);
-        for (const auto& host : hosts_)
-            if (host)
-                each_key(*host, [&](HostIndex& index, std::size_t hash) {
-                    if (&index == small)
-                        index.insert(hash, host->id);
-                });
-    }
+    std::vector<HostIndex*> small;
+    for (HostIndex* const index : {&by_name_, &by_mac_, &by_address4_, &by_address6_, &by_offer_})
+        if (!index->has_room(max_addresses))
+            small.push_back(index);
+    if (small.empty())
+        return;
+    for (HostIndex* const index : small)
+        index->clear(index->size() + max_addresses);
+    for (const auto& host : hosts_)
+        if (host)
+            each_key(*host, [&](HostIndex& index, const auto& hash) {
+                if (std::ranges::find(small, &index) != small.end())
+                    index.insert(hash(), host->id);
+            });
 }
 
 void PresenceTable::index(const Host& host) {
-    each_key(host, [&](HostIndex& index, std::size_t hash) { index.insert(hash, host.id); });
+    each_key(host, [&](HostIndex& index, const auto& hash) { index.insert(hash(), host.id); });
     if (!host.extra->valid_until.empty())
         for (const OwnAddress& address : host.addresses)
             if (address.ip.is_v6())
@@ -1588,7 +1593,7 @@ void PresenceTable::index(const Host& host) {
 }
 
 void PresenceTable::unindex(const Host& host) {
-    each_key(host, [&](HostIndex& index, std::size_t hash) { index.erase(hash, host.id); });
+    each_key(host, [&](HostIndex& index, const auto& hash) { index.erase(hash(), host.id); });
     if (!host.extra->valid_until.empty())
         for (const OwnAddress& address : host.addresses)
             ending_.erase({host.segment, address.ip, host.id});

@@ -215,7 +215,7 @@ struct Host {
     /// As it was set.
     [[nodiscard]] HostConfig config() const;
     /// All of it anew.
-    void configure(HostConfig config);
+    void configure(const HostConfig& config);
 };
 
 /// Those that are configured, then those that were learned.
@@ -233,7 +233,7 @@ public:
     /// an invalid configuration, a name, MAC, address, host name or service that another host of the segment has, a
     /// full table, a host that is not awake or still waits for held packets to be delivered.  On an error the table is
     /// as before.
-    Result<HostId> set(HostConfig config, SegmentId segment, bool replace, Instant now);
+    Result<HostId> set(const HostConfig& config, SegmentId segment, bool replace, Instant now);
     /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
     /// do not run: nobody watched, so it is looked for, by tick(), before it is answered for.  Of `record` what is
     /// meaningful in its state has to be there: the configuration, the segment, id, generation, state, since,
