@@ -68,14 +68,12 @@ std::optional<IpAddress> IpAddress::from_bytes(std::span<const std::uint8_t> oct
 }
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
-    // inet_pton() reads a C string: what follows a NUL would go unseen.
-    if (!text.contains('\0')) {
-        const std::string terminated(text);
-        IpAddress address;
-        if (::inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1)
-            return address;
-        address = {.family = Family::v6};
-        if (::inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1)
+    // inet_pton() reads a C string: what follows a NUL would go unseen
+    if (std::array<char, INET6_ADDRSTRLEN> terminated{}; text.size() < terminated.size() && !text.contains('\0')) {
+        std::ranges::copy(text, terminated.begin());
+        const bool is_v6 = text.contains(':');
+        IpAddress address{.family = is_v6 ? Family::v6 : Family::v4};
+        if (::inet_pton(is_v6 ? AF_INET6 : AF_INET, terminated.data(), address.bytes.data()) == 1)
             return address;
     }
     return fail(Errc::invalid, fmt::format("{:?} is not an IP address: IPv4 like 192.0.2.1 or IPv6 like 2001:db8::1 is "
