@@ -36,7 +36,7 @@ StoredHost some_host(unsigned i, unsigned version = 0) {
             .woken_to_renew = i % 4 == 0,
             .configured = 1'600'000'000'000,
             .addresses = {{.ip = *IpAddress::parse("192.0.2." + std::to_string(i % 250 + 1))},
-                          {.ip = *IpAddress::parse("2001:db8::" + std::to_string(i)),
+                          {.ip = *IpAddress::parse("2001:db8::" + std::to_string(i % 10'000)),
                            .valid_until = 1'800'000'000'000,
                            .let_go = i % 5 == 0,
                            .learned = i % 3 == 0}},
@@ -73,6 +73,36 @@ TEST_F(StoreTest, what_is_committed_is_found_again) {
     const auto found = open()->take_found();
     EXPECT_EQ(found.hosts, (std::vector{some_host(1), some_host(2, 7)}));
     EXPECT_TRUE(found.problems.empty());
+}
+
+TEST_F(StoreTest, the_checksum_is_that_of_version_1) {
+    ASSERT_TRUE(open()->commit({.hosts = {some_host(3)}, .removed = {}}));
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(file().c_str(), &database), SQLITE_OK);
+    sqlite3_stmt* row = nullptr;
+    ASSERT_EQ(sqlite3_prepare_v2(database, "SELECT sum, addresses FROM hosts", -1, &row, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_step(row), SQLITE_ROW);
+    EXPECT_EQ(sqlite3_column_int64(row, 0), -4150729073917824059);
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(sqlite3_column_text(row, 1))),
+              "192.0.2.4 for ever\n2001:db8::3 until 1800000000000 learned");
+    sqlite3_finalize(row);
+    sqlite3_close(database);
+}
+
+TEST_F(StoreTest, a_long_log_is_moved_to_its_place_when_nobody_waits) {
+    const auto store = open();
+    ASSERT_TRUE(store->begin());
+    for (unsigned part = 0; part < 20; part++) {
+        StoreBatch batch;
+        for (unsigned i = 0; i < 1000; i++)
+            batch.hosts.push_back(some_host(part * 1000 + i));
+        ASSERT_TRUE(store->add(batch));
+    }
+    ASSERT_TRUE(store->finish());
+    const auto before = fs::file_size(file());
+    store->tidy();
+    EXPECT_GT(fs::file_size(file()), before + 20'000 * 200);
+    EXPECT_EQ(store->take_found().hosts.size(), 20'000U);
 }
 
 TEST_F(StoreTest, folder_and_file_are_for_the_owner_alone) {

@@ -79,6 +79,7 @@ void DurableState::flush() {
     boost::asio::post(writer_, [this, batch = take_batch()] {
         auto result = store_->commit(batch);
         boost::asio::post(loop_, [this, result = std::move(result)] { on_written(result); });
+        store_->tidy();
     });
 }
 
@@ -118,6 +119,7 @@ void DurableState::end_bulk(bool keep, std::function<void(const Result<>&)> done
             if (!changed_.empty())
                 flush_soon();
         });
+        store_->tidy();
     });
 }
 

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string_view>
@@ -45,17 +46,15 @@ constexpr const char* create_table = "CREATE TABLE hosts(name TEXT PRIMARY KEY N
 constexpr const char* columns = "name, file, id, generation, state, since_ms, since_reason, wakes, wake_wanted,"
                                 " woken_to_renew, configured_ms, addresses, config, sum";
 constexpr int column_sum = 13;
+constexpr int many_pages = 1000; // in the write-ahead log
 constexpr int busy_ms = 2000; // a daemon that was just killed holds its lock until the kernel has taken it apart
 
-struct Finalize {
-    void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
-};
-using Statement = std::unique_ptr<sqlite3_stmt, Finalize>;
+using Statement = std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)>;
 
 Statement prepare(sqlite3* database, const std::string& sql) {
     sqlite3_stmt* statement = nullptr;
     sqlite3_prepare_v2(database, sql.c_str(), -1, &statement, nullptr);
-    return Statement(statement);
+    return {statement, sqlite3_finalize};
 }
 
 int run(sqlite3* database, const char* sql) {
@@ -87,16 +86,18 @@ std::string reason(sqlite3* database) {
 
 // ---- a record ----
 
-std::string text_of(const std::vector<StoredHost::Address>& addresses) {
-    std::string text;
+void write_text(const std::vector<StoredHost::Address>& addresses, std::string& text) {
+    text.clear();
     for (const auto& address : addresses) {
         text += text.empty() ? "" : "\n";
         text += address.ip.to_string();
-        text += address.valid_until ? fmt::format(" until {}", *address.valid_until) : " for ever";
+        if (address.valid_until)
+            fmt::format_to(std::back_inserter(text), " until {}", *address.valid_until);
+        else
+            text += " for ever";
         text += address.let_go ? " let go" : "";
         text += address.learned ? " learned" : "";
     }
-    return text;
 }
 
 std::optional<std::vector<StoredHost::Address>> read_addresses(const std::string& text) {
@@ -140,14 +141,23 @@ public:
             mix(byte);
     }
     void add(const std::string& text) { add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}); }
-    void add(std::uint64_t number) {
-        for (int shift = 0; shift < 64; shift += 8)
-            mix(static_cast<std::uint8_t>(number >> shift));
+    void add(std::uint64_t number) { // its eight bytes, the lowest first: of those that are zero many at once
+        std::size_t zeros = 8;
+        for (; number != 0; number >>= 8, --zeros)
+            mix(static_cast<std::uint8_t>(number));
+        sum_ *= powers[zeros];
     }
     [[nodiscard]] std::int64_t value() const { return static_cast<std::int64_t>(sum_); }
 
 private:
-    void mix(std::uint8_t byte) { sum_ = (sum_ ^ byte) * 0x100000001b3ULL; }
+    static constexpr std::uint64_t prime = 0x100000001b3ULL;
+    static constexpr std::array<std::uint64_t, 9> powers = [] {
+        std::array<std::uint64_t, 9> all{1};
+        for (std::size_t i = 1; i < all.size(); ++i)
+            all[i] = all[i - 1] * prime;
+        return all;
+    }();
+    void mix(std::uint8_t byte) { sum_ = (sum_ ^ byte) * prime; }
     std::uint64_t sum_ = 0xcbf29ce484222325ULL;
 };
 
@@ -218,12 +228,12 @@ int read_rows(sqlite3* database, bool descending,
     return result;
 }
 
-bool bind(sqlite3_stmt* statement, const StoredHost& host) {
-    const std::string addresses = text_of(host.addresses);
+/// `host` and `addresses` have to stay until the row is written.
+bool bind_row(sqlite3_stmt* statement, const StoredHost& host, const std::string& addresses) {
     int at = 0;
     bool good = true;
     const auto text = [&](std::string_view value) {
-        good &= sqlite3_bind_text(statement, ++at, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT) ==
+        good &= sqlite3_bind_text(statement, ++at, value.data(), static_cast<int>(value.size()), SQLITE_STATIC) ==
                 SQLITE_OK;
     };
     const auto number = [&](std::uint64_t value) {
@@ -242,7 +252,7 @@ bool bind(sqlite3_stmt* statement, const StoredHost& host) {
     number(static_cast<std::uint64_t>(host.configured));
     text(addresses);
     good &= sqlite3_bind_blob(statement, ++at, host.config.data(), static_cast<int>(host.config.size()),
-                              SQLITE_TRANSIENT) == SQLITE_OK;
+                              SQLITE_STATIC) == SQLITE_OK;
     number(static_cast<std::uint64_t>(sum_of(host, addresses)));
     return good;
 }
@@ -278,6 +288,14 @@ void replace_first_page(const std::string& path, const std::string& fresh) {
 void Store::Close::operator()(sqlite3* database) const {
     sqlite3_close(database);
 }
+
+struct Store::Transaction {
+    Statement insert;
+    Statement erase;
+    std::string addresses; // of the row that is being written
+};
+
+Store::Store(std::string path) : path_(std::move(path)) {}
 
 Store::~Store() = default;
 
@@ -496,37 +514,53 @@ Result<> Store::begin() {
             return std::unexpected(std::move(opened.error().error));
         database_ = std::move(*opened);
     }
-    if (run(database_.get(), "BEGIN IMMEDIATE") != SQLITE_OK)
+    sqlite3* const database = database_.get();
+    // in the place of SQLite's own checkpoints, for which a commit would wait
+    sqlite3_wal_hook(
+        database,
+        [](void* pages, sqlite3*, const char*, int in_log) {
+            *static_cast<int*>(pages) = in_log;
+            return SQLITE_OK;
+        },
+        &log_pages_);
+    transaction_ = std::make_unique<Transaction>(
+        prepare(database, fmt::format("INSERT OR REPLACE INTO hosts({}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", columns)),
+        prepare(database, "DELETE FROM hosts WHERE name = ?"));
+    if (!transaction_->insert || !transaction_->erase || run(database, "BEGIN IMMEDIATE") != SQLITE_OK)
         return failed();
     return {};
 }
 
 Result<> Store::add(const StoreBatch& part) {
-    sqlite3* const database = database_.get();
-    const Statement insert =
-        prepare(database, fmt::format("INSERT OR REPLACE INTO hosts({}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", columns));
-    const Statement erase = prepare(database, "DELETE FROM hosts WHERE name = ?");
-    if (!insert || !erase)
-        return failed();
+    sqlite3_stmt* const insert = transaction_->insert.get();
+    sqlite3_stmt* const erase = transaction_->erase.get();
     for (const auto& host : part.hosts) {
-        if (!bind(insert.get(), host) || sqlite3_step(insert.get()) != SQLITE_DONE)
+        write_text(host.addresses, transaction_->addresses);
+        if (!bind_row(insert, host, transaction_->addresses) || sqlite3_step(insert) != SQLITE_DONE)
             return failed();
-        sqlite3_reset(insert.get());
+        sqlite3_reset(insert);
     }
     for (const auto& name : part.removed) {
-        sqlite3_bind_text(erase.get(), 1, name.data(), static_cast<int>(name.size()), SQLITE_TRANSIENT);
-        if (sqlite3_step(erase.get()) != SQLITE_DONE)
+        sqlite3_bind_text(erase, 1, name.data(), static_cast<int>(name.size()), SQLITE_STATIC);
+        if (sqlite3_step(erase) != SQLITE_DONE)
             return failed();
-        sqlite3_reset(erase.get());
+        sqlite3_reset(erase);
     }
     return {};
 }
 
 Result<> Store::finish() {
+    transaction_.reset();
     return run(database_.get(), "COMMIT") == SQLITE_OK ? Result<>{} : failed();
 }
 
+void Store::tidy() {
+    if (database_ && std::exchange(log_pages_, 0) >= many_pages) // what fails here is done when the file is closed
+        sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+}
+
 void Store::abandon() {
+    transaction_.reset();
     if (database_ && sqlite3_get_autocommit(database_.get()) == 0)
         run(database_.get(), "ROLLBACK");
 }

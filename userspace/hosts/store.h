@@ -69,7 +69,8 @@ public:
     /// The same, a host at a time: there may be millions.  Errors: the file cannot be read any more.
     Result<> each_found(const std::function<void(StoredHost)>& take);
     [[nodiscard]] const std::vector<std::string>& problems() const { return found_.problems; }
-    /// On disk when it returns without an error; nothing of the batch is after an error.  Any thread, one at a time.
+    /// On disk when it returns without an error; nothing of the batch is after an error.  This and what follows: any
+    /// thread, one at a time.
     Result<> commit(const StoreBatch& batch);
     /// A commit() in parts: what add() was given is on disk when finish() returns without an error.  Nothing of it is
     /// after an error, or after abandon().
@@ -77,6 +78,9 @@ public:
     Result<> add(const StoreBatch& part);
     Result<> finish();
     void abandon();
+    /// Moves what was committed from the write-ahead log to its place, if that is a lot: while nobody waits for a
+    /// commit.
+    void tidy();
     [[nodiscard]] const std::string& path() const { return path_; }
 
 private:
@@ -90,7 +94,7 @@ private:
         Error error;
     };
 
-    explicit Store(std::string path) : path_(std::move(path)) {}
+    explicit Store(std::string path);
     std::expected<Database, Trouble> open_for_writing(bool check_rows) const;
     std::string move_aside() const;
     void recover(const std::string& path, bool whole);
@@ -99,6 +103,9 @@ private:
 
     std::string path_;
     Database database_; // null: cannot be written
+    struct Transaction;
+    std::unique_ptr<Transaction> transaction_; // between begin() and its end
+    int log_pages_ = 0; // that the last commits left
     bool is_intact_ = false; // all hosts are where they were
     Found found_; // else: what could be recovered
 };
