@@ -166,6 +166,11 @@ def a_large_file_is_one_change(lan):
     too_many = apply(range(count + 11))
     assert too_many.returncode == 1 and f"the table is full with {count + 10} hosts" in too_many.stderr, too_many
     wait_until("all is as before", lambda: proxy.ctl("status")["hosts"] == count, 20)
+    with open(site, "a") as file:
+        file.write("[last]\nmac = 02:00:00:00:00:01\nip = 192.0.2.300\n")
+    wrong = proxy.run_ctl("apply", site, json_output=False)
+    assert wrong.returncode == 1 and f"{site}: section [last]: ip \"192.0.2.300\"" in wrong.stderr, wrong
+    wait_until("all is as before", lambda: proxy.ctl("status")["hosts"] == count, 20)
     proxy.stop(signal.SIGKILL)
     proxy.start()
     assert proxy.ctl("status")["hosts"] == count

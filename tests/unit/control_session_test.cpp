@@ -320,6 +320,18 @@ TEST_F(ControlImport, ABadPartIsTheEndOfIt) {
                    "IMPORT_PUT: no import is open here, IMPORT_BEGIN must come first");
 }
 
+TEST_F(ControlImport, WhatWasSentBeforeTheRefusalWasHeardIsNoEvent) {
+    begin();
+    expect_refused(ask(nameless()), EINVAL, "host: name: is missing");
+    const auto told = service.events.last();
+    expect_refused(ask(RawMessage(PZ_MSG_IMPORT_PUT)), EINVAL,
+                   "IMPORT_PUT: no import is open here, IMPORT_BEGIN must come first");
+    EXPECT_EQ(service.events.last(), told);
+    begin();
+    EXPECT_EQ(ask(nameless()).at(0).error(), EINVAL);
+    EXPECT_GT(service.events.last(), told);
+}
+
 TEST_F(ControlImport, WhoLeavesLeavesNothing) {
     begin();
     put({{some_host(0)}});

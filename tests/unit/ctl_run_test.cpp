@@ -14,11 +14,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
+#include <spdlog/fmt/fmt.h>
 
 #include "../support/control.h"
 #include "control/server.h"
 #include "ctl/json.h"
 #include "ctl/run.h"
+#include "ctl/site.h"
 
 namespace pz::ctl {
 namespace {
@@ -485,6 +487,35 @@ TEST_F(CtlSite, AFileWithAnythingWrongChangesNothing) {
     EXPECT_TRUE(service.hosts.empty());
     stop();
     EXPECT_EQ(refusal("[nas]\n"), file + ": section [nas]: mac: 0 given, a host has 1 to 8") << "no daemon is asked";
+}
+
+/// Sections for so many hosts, as a large site has them.
+std::string large(std::size_t count) {
+    std::string sections;
+    for (std::size_t i = 0; i < count; ++i)
+        sections += fmt::format("[h{0}]\nmac = 02:00:00:00:{1:02x}:{2:02x}\nip = 10.0.{1}.{2}\nip = 2001:db8::{0:x}\n",
+                                i, i / 250, i % 250 + 1);
+    return sections;
+}
+
+TEST_F(CtlSite, ALargeFileIsOneChangeAlsoIfItsEndIsWrong) {
+    constexpr std::size_t count = large_site + 4000; // more messages than may be under way
+    const std::string good = large(count);
+    const std::string file = path + ".conf";
+    for (const auto& [end, refused] : std::initializer_list<std::pair<std::string, std::string>>{
+             {"[last]\nmac = 00:00:5e:00:53:02\nip = 192.0.2.300\n",
+              "section [last]: ip \"192.0.2.300\" is not an IP address"},
+             {"[last]\nmac = 00:00:5e:00:53:02\n", "section [last]: ip: 0 given"},
+             {"ecko = wake\n", "section [h13999]: key \"ecko\": is unknown"},
+             {"[h77]\nmac = 00:00:5e:00:53:02\nip = 192.0.2.3\n", "section [h77]: is there twice, must be there once"}})
+        EXPECT_EQ(refusal(good + end).find(file + ": " + refused), 0U) << end;
+    auto output = apply(good);
+    while (!output && output.error().message == "another import is under way") // the end of that is not heard of yet
+        output = apply(good);
+    EXPECT_EQ(output, fmt::format("{} added, 0 changed, 0 unchanged", count));
+    service.hosts["h5000"].state = HostState::asleep;
+    EXPECT_EQ(refusal(good), "host \"h5000\" is not awake") << "in words of the daemon";
+    EXPECT_EQ(service.hosts.size(), count);
 }
 
 TEST_F(CtlSite, OneThatIsRefusedDoesNotKeepTheOthers) {

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <initializer_list>
+#include <random>
 
 #include <boost/program_options.hpp>
 #include <gtest/gtest.h>
@@ -245,6 +247,60 @@ TEST(HostSections, EachIsAHost) {
     EXPECT_EQ((*hosts)[1].name, "desk.upstairs");
     EXPECT_EQ((*hosts)[1].addresses[0].ip, *IpAddress::parse("192.0.2.8"));
     EXPECT_TRUE(parse_hosts("site.conf", "# nobody\n", "")->empty());
+}
+
+/// A section with lines in any order, most of them right.
+std::string some_section(const std::string& name, std::mt19937& random) {
+    const auto one_of = [&](std::initializer_list<const char*> choices) {
+        return choices.begin()[random() % choices.size()];
+    };
+    const auto number = [&] { return std::to_string(random() % 200); };
+    std::vector<std::string> lines{"mac = 00:00:5e:00:53:0" + std::to_string(random() % 10)};
+    const auto maybe = [&](unsigned in, const std::string& line) {
+        if (random() % in == 0)
+            lines.push_back(line);
+    };
+    for (int i = 0; i < 3; ++i) {
+        maybe(2, "ip = 192.0.2." + number());
+        maybe(2, "ip=2001:db8::" + number());
+        maybe(4, "temporary-ip\t= 2001:db8:1::" + number());
+        maybe(4, "hostname = h" + number() + one_of({"", ".local"}));
+    }
+    maybe(2, one_of({"echo = wake", "wake = tcp/22", "learn = yes", "interface = lan0", "vlan = 7",
+                     "quiet = 23:00-07:00"}));
+    maybe(3, one_of({"echo = wake", "wake = udp/any", "auto = yes", "group = 239.1.2.3", "service = _ssh._tcp 22"}));
+    maybe(20, one_of({"ip = 192.0.2.300", "mac = 1", "mac", "ip", "ecko = wake", "echo = often", "= 1",
+                      "ip = ", "MAC = 1", "hostname = -", "temporary-ip = 192.0.2.1", "mac = 00:00:5e:00:53:01"}));
+    std::ranges::shuffle(lines, random);
+    std::string text = "[" + name + "]" + one_of({"", " # it", "\r"}) + "\n";
+    for (const auto& line : lines)
+        text += one_of({"", "  ", "\n", "# mac = 1\n"}) + line + one_of({"", " ", "# ip = 1", "\r"}) + "\n";
+    return text;
+}
+
+TEST(HostSections, AHostIsReadTheSameAfterOthersLikeIt) {
+    std::mt19937 random(1); // NOLINT: the same sections each time
+    std::string others; // that are right
+    int read = 0;
+    int refused = 0;
+    for (int i = 0; i < 600; ++i) {
+        const std::string name = "h" + std::to_string(i);
+        const std::string section = some_section(name, random);
+        const auto alone = parse_hosts("site.conf", section, "");
+        const auto after_others = parse_hosts("site.conf", others + section, "");
+        ASSERT_EQ(alone.has_value(), after_others.has_value()) << section;
+        if (!alone) {
+            ++refused;
+            EXPECT_EQ(alone.error().message, after_others.error().message);
+            EXPECT_EQ(alone.error().field, after_others.error().field);
+            continue;
+        }
+        EXPECT_EQ(alone->at(0), after_others->back()) << section;
+        if (++read < 100)
+            others += section;
+    }
+    EXPECT_GT(read, 200);
+    EXPECT_GT(refused, 30);
 }
 
 TEST(HostSections, ARefusalNamesFileSectionKeyValueAndWhatWouldBeRight) {

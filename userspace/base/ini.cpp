@@ -4,9 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <set>
 #include <sstream>
 
 #include <boost/program_options.hpp>
@@ -33,7 +31,7 @@ Result<Fd> open_file(const std::string& path) {
 
 Result<std::string> read_all(int fd, const std::string& name, std::size_t largest) {
     std::string text;
-    std::array<char, 16'384> part{};
+    std::vector<char> part(1U << 17);
     for (;;) {
         const auto size = ::read(fd, part.data(), part.size());
         if (size < 0 && errno == EINTR)
@@ -48,30 +46,40 @@ Result<std::string> read_all(int fd, const std::string& name, std::size_t larges
     }
 }
 
-Result<std::vector<IniSection>> split_ini(const std::string& path, const std::string& text) {
-    std::vector<IniSection> sections;
-    std::set<std::string> names;
-    std::istringstream lines(text);
-    for (std::string line; std::getline(lines, line);) {
-        line.resize(std::min(line.find('#'), line.size()));
-        constexpr const char* blank = " \t\r";
-        line.erase(0, line.find_first_not_of(blank));
-        line.resize(line.find_last_not_of(blank) + 1);
-        if (line.empty())
-            continue;
-        if (line.front() == '[' && line.back() == ']') {
-            sections.push_back({.name = line.substr(1, line.size() - 2), .text = {}});
-            if (!names.insert(sections.back().name).second)
+std::string_view trimmed(std::string_view text) {
+    constexpr std::string_view blank = " \t\r";
+    while (!text.empty() && blank.contains(text.front()))
+        text.remove_prefix(1);
+    while (!text.empty() && blank.contains(text.back()))
+        text.remove_suffix(1);
+    return text;
+}
+
+Result<bool> IniReader::next(IniSection& section) {
+    bool is_there = false;
+    section.lines.clear();
+    while (position_ < text_.size()) {
+        const std::string_view rest = text_.substr(position_);
+        const std::string_view whole = rest.substr(0, rest.find('\n'));
+        const std::string_view line = trimmed(whole.substr(0, whole.find('#')));
+        const bool is_name = line.starts_with('[') && line.ends_with(']');
+        if (is_name && is_there)
+            break; // the next one
+        position_ += whole.size() + 1;
+        if (is_name) {
+            section.name = line.substr(1, line.size() - 2);
+            if (!names_.insert(section.name).second)
                 return fail(Errc::invalid,
-                            fmt::format("{}: section {}: is there twice, must be there once", path, line));
-        } else if (sections.empty()) {
+                            fmt::format("{}: section {}: is there twice, must be there once", path_, line));
+            is_there = true;
+        } else if (!line.empty() && !is_there) {
             return fail(Errc::invalid,
-                        fmt::format("{}: line {:?}: must be in a section, below a line [NAME]", path, line));
-        } else {
-            sections.back().text += line + "\n";
+                        fmt::format("{}: line {:?}: must be in a section, below a line [NAME]", path_, line));
+        } else if (!line.empty()) {
+            section.lines.push_back(line);
         }
     }
-    return sections;
+    return is_there;
 }
 
 Result<po::basic_parsed_options<char>> parse_ini(const std::string& path, const std::string& text,

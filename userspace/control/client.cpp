@@ -64,7 +64,7 @@ Result<> Client::send(const Result<Message>& message) {
     return {};
 }
 
-Result<Received> Client::receive(std::uint16_t type) {
+Result<Received> Client::receive(std::uint16_t type, std::uint32_t sequence) {
     for (;;) {
         const ssize_t size = recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_TRUNC);
         if (size < 0 && errno == EINTR)
@@ -82,7 +82,7 @@ Result<Received> Client::receive(std::uint16_t type) {
             return bad_answer(message.error().error.message);
         const nlmsghdr& header = message->header;
         const bool about_connection = header.nlmsg_type == NLMSG_ERROR && header.nlmsg_seq == 0;
-        if (header.nlmsg_seq != sequence_ && !about_connection)
+        if (header.nlmsg_seq != sequence && !about_connection)
             continue; // left over from a request that was given up
         if (header.nlmsg_type == NLMSG_ERROR && message->error.error != 0) {
             const Acknowledgement refusal = PZ_TRY(read<Acknowledgement>(*message));

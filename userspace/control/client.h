@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A synchronous client of the control socket: one request at a time, answers waited for.
+// A synchronous client of the control socket: one request at a time, answers waited for; some are if there are many.
 #pragma once
 
 #include <functional>
@@ -40,6 +40,28 @@ public:
     /// Answers may take for ever from now on: they are events.
     Result<> wait_for_ever();
 
+    /// So many requests of post() may be under way.
+    static constexpr std::uint32_t max_posted = 8;
+    /// Like change(), but the answer is waited for later: by settle(), or when max_posted others came after it.  The
+    /// error may be that of an earlier one.
+    template <HasSchema Body>
+    Result<> post(std::uint16_t type, const Body& body) {
+        const auto message = encode({type, NLM_F_REQUEST | NLM_F_ACK, sequence_ + 1, 0}, body);
+        if (!message)
+            return std::unexpected(message.error());
+        PZ_TRY(settle(max_posted - 1));
+        ++sequence_;
+        ++posted_;
+        return send(message);
+    }
+    /// Waits for the answers to what was posted, all but the last `but` of them.  To be called before anything else is
+    /// asked for.
+    Result<> settle(std::uint32_t but = 0) {
+        while (posted_ > but)
+            PZ_TRY(receive(NLMSG_ERROR, sequence_ - --posted_));
+        return {};
+    }
+
     /// Has something changed; `flags` besides NLM_F_REQUEST and NLM_F_ACK.
     template <HasSchema Body = Nothing>
     Result<Acknowledgement> change(std::uint16_t type, std::uint16_t flags = 0, const Body& body = {}) {
@@ -54,7 +76,8 @@ private:
     Result<> send(const Result<Message>& message);
     /// The next message about the request: one of `type`, or NLMSG_DONE.  A refusal comes back as its error.
     /// Valid until the next call.
-    Result<Received> receive(std::uint16_t type);
+    Result<Received> receive(std::uint16_t type) { return receive(type, sequence_); }
+    Result<Received> receive(std::uint16_t type, std::uint32_t sequence);
 
     template <HasSchema T>
     Result<T> read(const Received& message) {
@@ -68,6 +91,7 @@ private:
     Fd socket_;
     std::string path_;
     std::uint32_t sequence_ = 0;
+    std::uint32_t posted_ = 0; // the last requests, whose answers are to come
     std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(PZ_CONTROL_MAX_MESSAGE);
 };
 

@@ -102,6 +102,7 @@ void Session::receive(std::span<const std::uint8_t> packet, bool truncated) {
     nlmsghdr header{};
     host_.clear();
     is_change_ = false;
+    is_told_ = false;
     later_ = nullptr;
     auto outcome = [&]() -> Decoded<Acknowledgement> {
         auto request = open_request(packet, header);
@@ -148,7 +149,7 @@ void Session::finish(const nlmsghdr& header, Decoded<Acknowledgement> outcome) {
 void Session::tell(const nlmsghdr& request, const Decoded<Acknowledgement>& outcome) {
     const auto* command = std::ranges::find(commands, request.nlmsg_type, &Command::type);
     const bool known = command != commands.end();
-    if (outcome && !(known && command->changes))
+    if (is_told_ || (outcome && !(known && command->changes)))
         return;
     Event event;
     event.text = known ? command->name : fmt::format("message type {}", request.nlmsg_type);
@@ -453,19 +454,23 @@ Decoded<Acknowledgement> Session::import_begin(const Received& request) {
     if (auto begun = service_.import_begin(); !begun)
         return refuse(std::move(begun.error()));
     imports_ = true;
+    import_refused_ = false;
     return Acknowledgement{};
 }
 
 Decoded<Acknowledgement> Session::import_put(const Received& request) {
+    is_told_ = import_refused_; // it was sent before the client heard of that
     if (!imports_)
         return refuse({Errc::invalid, "IMPORT_PUT: no import is open here, IMPORT_BEGIN must come first", {}});
     auto list = decode<HostList>(request);
     if (!list) {
         end(); // the hosts are one change, and this part of it is missing
+        import_refused_ = true;
         return std::unexpected(std::move(list.error()));
     }
     if (auto put = service_.import_put(std::move(list->hosts)); !put) {
         imports_ = false;
+        import_refused_ = true;
         return refuse(std::move(put.error()));
     }
     later_ = [this](const nlmsghdr& header) {

@@ -100,6 +100,8 @@ private:
     bool waits_ = false;
     bool is_change_ = false; // the request changed something that is to be committed
     bool imports_ = false; // from IMPORT_BEGIN on
+    bool import_refused_ = false; // a part of the last import
+    bool is_told_ = false; // the request is refused for what was told of another one
     std::function<void(const nlmsghdr&)> later_; // answers the request instead of receive()
 };
 

@@ -132,10 +132,8 @@ Result<std::string> export_hosts(const Command& command, Client& client, const P
 }
 
 /// What was done is printed, also if hosts were refused, which is the error.
-Result<std::string> apply_site(const Command& command, std::vector<HostConfig> hosts, Client& client,
-                               const Print& print) {
-    const auto applied =
-        PZ_TRY(hosts.size() > large_site ? apply_whole(hosts, client) : apply(std::move(hosts), client));
+Result<std::string> apply_site(const Command& command, Site& site, Client& client, const Print& print) {
+    const auto applied = PZ_TRY(site.is_large() ? apply_whole(site, client) : apply(std::move(site.hosts), client));
     std::string text = command.json ? to_json(applied) : to_text(applied);
     if (applied.refused.empty())
         return text;
@@ -189,9 +187,9 @@ Result<std::string> run(const Command& command, const Print& print, const Print&
         return command.text;
     if (command.verb == Verb::version)
         return command.json ? text_to_json("version", PROXZZY_VERSION) : std::string("proxzzyctl " PROXZZY_VERSION);
-    std::vector<HostConfig> hosts;
+    std::unique_ptr<Site> site;
     if (command.verb == Verb::apply)
-        hosts = PZ_TRY(read_site(command.file));
+        site = PZ_TRY(read_site(command.file));
     auto connected = Client::connect(command.control);
     if (!connected && connected.error().code == Errc::not_found && command.verb == Verb::detach)
         return detach_without_daemon(command);
@@ -228,7 +226,7 @@ Result<std::string> run(const Command& command, const Print& print, const Print&
     case Verb::explain:
         return explain(command.question, command.json, client);
     case Verb::apply:
-        return apply_site(command, std::move(hosts), client, print);
+        return apply_site(command, *site, client, print);
     case Verb::export_hosts:
         return export_hosts(command, client, warn);
     case Verb::detach:

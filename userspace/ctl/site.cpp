@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
-#include <span>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/fmt/ranges.h>
@@ -49,6 +49,19 @@ bool has_end(const HostAddress& address) {
     return address.valid_for.has_value();
 }
 
+/// In as many messages as it takes; `at_once` becomes the number of hosts that fit into one.
+Result<> put(HostList& part, std::size_t& at_once, Client& client) {
+    auto posted = client.post(PZ_MSG_IMPORT_PUT, part);
+    if (posted || part.hosts.size() == 1 || posted.error().code != Errc::limit || posted.error().field != "nlmsg_len")
+        return posted;
+    at_once = part.hosts.size() / 2;
+    const auto half = part.hosts.begin() + static_cast<std::ptrdiff_t>(at_once);
+    HostList second{{std::make_move_iterator(half), std::make_move_iterator(part.hosts.end())}};
+    part.hosts.erase(half, part.hosts.end());
+    PZ_TRY(put(part, at_once, client));
+    return put(second, at_once, client);
+}
+
 } // namespace
 
 std::string site_text(const std::vector<HostStatus>& hosts) {
@@ -88,17 +101,23 @@ std::vector<std::string> not_in_text(const std::vector<HostStatus>& hosts) {
     return lines;
 }
 
-Result<std::vector<HostConfig>> read_site(const std::string& path) {
+Result<std::unique_ptr<Site>> read_site(const std::string& path) {
     const bool is_input = path == "-";
     const std::string name = is_input ? "standard input" : path;
     Fd file;
     if (!is_input)
         file = PZ_TRY(open_file(path));
-    const std::string text = PZ_TRY(read_all(is_input ? STDIN_FILENO : file.get(), name, largest_site));
-    auto hosts = PZ_TRY(parse_hosts(name, text, is_input ? "" : std::filesystem::path(path).parent_path()));
-    if (hosts.size() <= large_site)
-        PZ_TRY(check_together(name, hosts));
-    return hosts;
+    auto site = std::make_unique<Site>(name, PZ_TRY(read_all(is_input ? STDIN_FILENO : file.get(), name, largest_site)),
+                                       is_input ? "" : std::filesystem::path(path).parent_path());
+    while (!site->is_large()) {
+        auto host = PZ_TRY(site->others.next());
+        if (!host) {
+            PZ_TRY(check_together(name, site->hosts));
+            break;
+        }
+        site->hosts.push_back(std::move(*host));
+    }
+    return site;
 }
 
 Result<Applied> apply(std::vector<HostConfig> wanted, Client& client) {
@@ -142,21 +161,25 @@ Result<Applied> apply(std::vector<HostConfig> wanted, Client& client) {
     return applied;
 }
 
-Result<Applied> apply_whole(const std::vector<HostConfig>& wanted, Client& client) {
+Result<Applied> apply_whole(Site& site, Client& client) {
     PZ_TRY(client.change(PZ_MSG_IMPORT_BEGIN));
-    const std::span all(wanted);
     std::size_t at_once = 256; // mostly fit into a message
-    for (std::size_t sent = 0; sent < all.size();) {
-        const auto part = all.subspan(sent, std::min(at_once, all.size() - sent));
-        const auto message = client.change(PZ_MSG_IMPORT_PUT, 0, HostList{{part.begin(), part.end()}});
-        if (!message && message.error().code == Errc::limit && part.size() > 1 &&
-            message.error().field == "nlmsg_len") {
-            at_once = part.size() / 2;
-            continue;
+    auto first = std::make_move_iterator(site.hosts.begin());
+    const auto end = std::make_move_iterator(site.hosts.end());
+    for (HostList part;; part.hosts.clear()) {
+        while (part.hosts.size() < at_once && first != end)
+            part.hosts.push_back(*first++);
+        while (part.hosts.size() < at_once) {
+            auto host = PZ_TRY(site.others.next());
+            if (!host)
+                break;
+            part.hosts.push_back(std::move(*host));
         }
-        PZ_TRY(message);
-        sent += part.size();
+        if (part.hosts.empty())
+            break;
+        PZ_TRY(put(part, at_once, client));
     }
+    PZ_TRY(client.settle());
     PZ_TRY(client.wait_for_ever()); // for the disk
     const Acknowledgement done = PZ_TRY(client.change(PZ_MSG_IMPORT_COMMIT));
     return Applied{.added = done.added.value_or(0),

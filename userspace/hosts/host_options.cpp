@@ -60,6 +60,26 @@ Result<T> in_option(const char* option, Result<T> result) {
     return result;
 }
 
+/// What hosts differ in, in the order in which a record has it.
+constexpr std::array<std::string_view, 4> own_options{"mac", "ip", "temporary-ip", "hostname"};
+
+/// Adds one value of one of these options.
+Result<> add_own(HostConfig& config, std::string_view option, std::string_view value) {
+    if (option == "mac")
+        config.macs.push_back(PZ_TRY(in_option("mac", MacAddress::parse(value))));
+    else if (option == "ip")
+        config.addresses.push_back({.ip = PZ_TRY(in_option("ip", IpAddress::parse(value)))});
+    else if (option == "temporary-ip")
+        config.addresses.push_back(
+            {.ip = PZ_TRY(in_option("temporary-ip", IpAddress::parse(value))), .temporary = true});
+    else
+        config.offers.hostnames.emplace_back(value);
+    return {};
+}
+
+/// So many kinds of hosts are remembered.
+constexpr std::size_t max_alike = 256;
+
 /// The host that `text` at `place` describes.
 Result<HostConfig> parse_host(std::string name, const std::string& place, const std::string& text,
                               const po::options_description& options, const std::filesystem::path& folder) {
@@ -175,7 +195,7 @@ Result<WakePolicy> read_policy(WakePolicy policy, const po::variables_map& value
 }
 
 Result<HostConfig> read_host(std::string name, const po::variables_map& values, const std::filesystem::path& folder) {
-    const auto texts = [&](const char* option) {
+    const auto texts = [&](const std::string& option) {
         return values.contains(option) ? values[option].as<std::vector<std::string>>() : std::vector<std::string>{};
     };
     const auto text = [&](const char* option) -> const std::string* {
@@ -183,15 +203,11 @@ Result<HostConfig> read_host(std::string name, const po::variables_map& values, 
     };
     HostConfig config;
     config.name = std::move(name);
-    for (const auto& mac : texts("mac"))
-        config.macs.push_back(PZ_TRY(in_option("mac", MacAddress::parse(mac))));
-    for (const auto& ip : texts("ip"))
-        config.addresses.push_back({.ip = PZ_TRY(in_option("ip", IpAddress::parse(ip)))});
-    for (const auto& ip : texts("temporary-ip"))
-        config.addresses.push_back({.ip = PZ_TRY(in_option("temporary-ip", IpAddress::parse(ip))), .temporary = true});
+    for (const std::string_view option : own_options)
+        for (const auto& value : texts(std::string(option)))
+            PZ_TRY(add_own(config, option, value));
     for (const auto& wake : texts("wake"))
         config.wake.push_back(PZ_TRY(parse_wake(wake)));
-    config.offers.hostnames = texts("hostname");
     for (const auto& service : texts("service"))
         config.offers.services.push_back(PZ_TRY(parse_service(service)));
     if (const auto* wakes = text("service-wake"))
@@ -281,14 +297,64 @@ Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std:
     return parse_host(path.stem().string(), path.string(), text, host_options(""), path.parent_path());
 }
 
-Result<std::vector<HostConfig>> parse_hosts(const std::string& path, const std::string& text,
-                                            const std::filesystem::path& folder) {
-    const auto options = host_options("");
-    std::vector<HostConfig> hosts;
-    for (auto& section : PZ_TRY(split_ini(path, text))) {
-        const std::string place = fmt::format("{}: section [{}]", path, section.name);
-        hosts.push_back(PZ_TRY(parse_host(std::move(section.name), place, section.text, options, folder)));
+HostReader::HostReader(std::string path, std::string_view text, std::filesystem::path folder)
+    : sections_(std::move(path), text), folder_(std::move(folder)),
+      options_(std::make_unique<po::options_description>(host_options(""))) {}
+
+HostReader::~HostReader() = default;
+
+Result<std::optional<HostConfig>> HostReader::next() {
+    if (!PZ_TRY(sections_.next(section_)))
+        return std::nullopt;
+    if (HostConfig config; read_alike(config))
+        return config;
+    const std::string place = fmt::format("{}: section [{}]", sections_.path(), section_.name);
+    const std::string text = fmt::format("{}\n", fmt::join(section_.lines, "\n"));
+    HostConfig config = PZ_TRY(parse_host(std::string(section_.name), place, text, *options_, folder_));
+    if (alike_.size() == max_alike)
+        alike_.clear();
+    HostConfig& alike = alike_[others_] = config;
+    alike.name.clear();
+    alike.macs.clear();
+    alike.addresses.clear();
+    alike.offers.hostnames.clear();
+    return config;
+}
+
+/// The host of section_, in the place of `config`, if one with the same other lines was read before:
+/// Boost.Program_options takes 20 us for a section.  False: it has to be read like the first one, also if something is
+/// wrong with it.
+bool HostReader::read_alike(HostConfig& config) {
+    own_.clear();
+    others_.clear();
+    for (const std::string_view line : section_.lines) {
+        const std::size_t equals = line.find('=');
+        const std::string_view key = trimmed(line.substr(0, equals));
+        if (equals != std::string_view::npos && std::ranges::find(own_options, key) != own_options.end())
+            own_.emplace_back(key, trimmed(line.substr(equals + 1)));
+        else
+            (others_ += line) += '\n';
     }
+    const auto found = alike_.find(others_);
+    if (found == alike_.end())
+        return false;
+    config = found->second;
+    config.name = section_.name;
+    for (const auto& [option, value] : own_) {
+        if (option == "ip" && !config.addresses.empty() && config.addresses.back().temporary)
+            return false; // out of their order
+        if (!add_own(config, option, value))
+            return false;
+    }
+    return validate(config).has_value();
+}
+
+Result<std::vector<HostConfig>> parse_hosts(const std::string& path, std::string_view text,
+                                            const std::filesystem::path& folder) {
+    HostReader reader(path, text, folder);
+    std::vector<HostConfig> hosts;
+    while (auto host = PZ_TRY(reader.next()))
+        hosts.push_back(std::move(*host));
     return hosts;
 }
 

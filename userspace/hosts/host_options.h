@@ -3,10 +3,15 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "base/ini.h"
 #include "base/result.h"
 #include "hosts/record.h"
 
@@ -39,9 +44,33 @@ std::vector<std::pair<std::string, std::string>> words_of(const HostConfig& conf
 /// The host of the file `path`, NAME.conf, that holds `text`.  Errors begin with the path.
 Result<HostConfig> parse_host_file(const std::filesystem::path& path, const std::string& text);
 
-/// The hosts of `text`, which was read from `path`: a section [NAME] for each, with the keys of a host's file.  Paths
-/// are relative to `folder`.  Errors begin with the path, and name the section.
-Result<std::vector<HostConfig>> parse_hosts(const std::string& path, const std::string& text,
+/// The hosts of a text, one after the other: a section [NAME] for each, with the keys of a host's file.
+class HostReader {
+public:
+    /// `text` was read from `path`, and has to stay where it is.  Paths in it are relative to `folder`.
+    HostReader(std::string path, std::string_view text, std::filesystem::path folder);
+    HostReader(const HostReader&) = delete;
+    HostReader& operator=(const HostReader&) = delete;
+    ~HostReader();
+    /// nullopt: there are no more.  Errors begin with the path, and name the section; nothing is to be read after one.
+    Result<std::optional<HostConfig>> next();
+
+private:
+    bool read_alike(HostConfig& config);
+
+    IniReader sections_;
+    std::filesystem::path folder_;
+    std::unique_ptr<const boost::program_options::options_description> options_;
+    IniSection section_;
+    /// What hosts differ in, line by line, and the other lines: many hosts have those alike.
+    std::vector<std::pair<std::string_view, std::string_view>> own_;
+    std::string others_;
+    /// By these other lines: hosts that were read, without what they differ in.
+    std::unordered_map<std::string, HostConfig> alike_;
+};
+
+/// All hosts of such a text.
+Result<std::vector<HostConfig>> parse_hosts(const std::string& path, std::string_view text,
                                             const std::filesystem::path& folder);
 
 /// "20", or "100.20" for two tags
