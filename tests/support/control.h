@@ -99,7 +99,9 @@ public:
         before_import = hosts;
         return {};
     }
-    Result<> import_put(std::vector<HostConfig> wanted) override {
+    Result<> import_put(std::vector<HostConfig> wanted, const std::vector<ByteView>& encoded) override {
+        if (encoded.size() != wanted.size())
+            return fail(Errc::invalid, "not the bytes of each host");
         for (auto& config : wanted) {
             const bool is_new = !hosts.contains(config.name);
             if (auto set = host_set(std::move(config), true); !set) {

@@ -287,6 +287,20 @@ TEST(ControlCodec, AHostWithAsManyServicesAsMayBeFitsOneMessage) {
     }
 }
 
+TEST(ControlCodec, AHostOfAListCanBeAMessageAsItCame) {
+    HostConfig other = full_config();
+    other.name = "other";
+    const auto message = encode(put_request, HostList{{full_config(), other}});
+    ASSERT_TRUE(message);
+    nlmsghdr header{};
+    const auto list = open_request(message->bytes(), header);
+    ASSERT_TRUE(list);
+    const auto hosts = payloads(*list);
+    ASSERT_EQ(hosts.size(), 2U);
+    const Bytes whole = with_header({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, hosts[1]);
+    EXPECT_TRUE(std::ranges::equal(whole, encode({PZ_MSG_HOST_SET, NLM_F_REQUEST}, other)->bytes()));
+}
+
 TEST(ControlCodec, AMessageThatWouldBeTooLongIsNotMade) {
     HostConfig config = full_config();
     config.addresses.assign(2000, config.addresses[2]);

@@ -100,7 +100,7 @@ bool put_fields(nl_msg* message, const T& body) {
             for (const auto& element : value)
                 fits = fits && put_element(message, field.type, field.presence, element);
         } else {
-            const T defaults{};
+            static const T defaults{};
             if (field.presence == Presence::required || !(value == std::invoke(field.member, defaults)))
                 fits = fits && put(message, field.type, value);
         }
@@ -159,6 +159,19 @@ Decoded<Attribute> next_attribute(std::span<const std::uint8_t>& rest, std::uint
     rest = rest.subspan(padded);
     offset += static_cast<std::uint32_t>(padded);
     return attribute;
+}
+
+/// How many attributes of a type there are, as far as they can be read.
+std::size_t count(std::span<const std::uint8_t> attributes, std::uint16_t type) {
+    std::size_t found = 0;
+    for (nlattr header; attributes.size() >= sizeof header;) {
+        std::memcpy(&header, attributes.data(), sizeof header);
+        found += (header.nla_type & NLA_TYPE_MASK) == type ? 1U : 0U;
+        if (header.nla_len < sizeof header || NLA_ALIGN(std::size_t{header.nla_len}) > attributes.size())
+            break;
+        attributes = attributes.subspan(NLA_ALIGN(std::size_t{header.nla_len}));
+    }
+    return found;
 }
 
 template <HasSchema T>
@@ -263,6 +276,7 @@ Decoded<> get_element(const Attribute& attribute, const char* name, Presence pre
 template <HasSchema T>
 Decoded<> get_fields(std::span<const std::uint8_t> rest, std::uint32_t offset, Unknown unknown, T& body, Seen& seen) {
     while (!rest.empty()) {
+        const auto from_here = rest;
         const Attribute attribute = PZ_TRY(next_attribute(rest, offset));
         bool known = false;
         Decoded<> result;
@@ -279,6 +293,9 @@ Decoded<> get_fields(std::span<const std::uint8_t> rest, std::uint32_t offset, U
                 return;
             }
             seen |= bit;
+            if constexpr (is_list)
+                if (value.empty())
+                    value.reserve(count(from_here, attribute.type));
             if constexpr (is_list)
                 result = get_element(attribute, field.name, field.presence, unknown, value.emplace_back());
             else
@@ -386,6 +403,18 @@ Message encode_acknowledgement(const nlmsghdr& request, int error, Acknowledgeme
     return message;
 }
 
+Bytes with_header(const Header& header, ByteView attributes) {
+    constexpr std::size_t start = sizeof(nlmsghdr) + sizeof(pz_control_header);
+    const nlmsghdr message{static_cast<std::uint32_t>(start + attributes.size()), header.type, header.flags,
+                           header.sequence, header.port};
+    const pz_control_header family{PZ_CONTROL_VERSION, {}};
+    Bytes bytes(start + attributes.size());
+    std::memcpy(bytes.data(), &message, sizeof message);
+    std::memcpy(bytes.data() + sizeof message, &family, sizeof family);
+    std::ranges::copy(attributes, bytes.begin() + start);
+    return bytes;
+}
+
 Message readdress(std::span<const std::uint8_t> message, const Header& header) {
     Message copy = allocate(message.size());
     nlmsghdr* put = nlmsg_hdr(copy.get());
@@ -442,6 +471,19 @@ Decoded<T> decode(const Received& message, Unknown unknown) {
 
 Decoded<> decode_part(const Received& message, HostConfig& config, Seen& seen) {
     return get_fields(message.attributes, message.offset, Unknown::refuse, config, seen);
+}
+
+std::vector<ByteView> payloads(const Received& message) {
+    std::vector<ByteView> all;
+    auto rest = message.attributes;
+    std::uint32_t offset = message.offset;
+    while (!rest.empty()) {
+        const auto attribute = next_attribute(rest, offset);
+        if (!attribute)
+            break;
+        all.push_back(attribute->payload);
+    }
+    return all;
 }
 
 template <HasSchema T>

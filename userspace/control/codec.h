@@ -7,11 +7,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <proxzzy/control.h>
 
 #include "base/result.h"
 #include "control/schema.h"
+#include "net/frame.h"
 
 struct nl_msg;
 
@@ -59,6 +61,8 @@ template <HasSchema T>
 Result<Message> encode(const Header& header, const T& body);
 /// NLMSG_ERROR for `request`; `error` is 0 or a positive errno.
 Message encode_acknowledgement(const nlmsghdr& request, int error, Acknowledgement acknowledgement);
+/// A whole message with attributes that were encoded before.
+Bytes with_header(const Header& header, ByteView attributes);
 /// A copy of a whole message that was encoded before, with another header.
 Message readdress(std::span<const std::uint8_t> message, const Header& header);
 /// NLMSG_DONE, the end of the dump that `request` asked for.
@@ -92,6 +96,9 @@ Decoded<T> decode(const Received& message, Unknown unknown = Unknown::refuse);
 
 /// Reads the attributes of one part of a record into `config`; `seen` goes from part to part.
 Decoded<> decode_part(const Received& message, HostConfig& config, Seen& seen);
+
+/// What each attribute of a message holds: of a HostList, the attributes of each host.
+std::vector<ByteView> payloads(const Received& message);
 
 /// Where in the message the only attribute of T called `name` is; nullopt if there is none or several.
 template <HasSchema T>

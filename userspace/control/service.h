@@ -229,8 +229,8 @@ public:
     /// Many hosts as one change: import_put() adds or changes each, for import_commit() or import_abort() to end.
     /// Errc::busy: another import is under way, or is being undone.
     virtual Result<> import_begin() = 0;
-    /// An error, of a host that it names, undoes the import.
-    virtual Result<> import_put(std::vector<HostConfig> hosts) = 0;
+    /// An error, of a host that it names, undoes the import.  `encoded`: what each was decoded from.
+    virtual Result<> import_put(std::vector<HostConfig> hosts, const std::vector<ByteView>& encoded) = 0;
     /// `ready` hears, now or later, when more may be put: the disk may be slower.
     virtual void import_when_ready(std::function<void()> ready) = 0;
     /// `done` hears, now or later, that all of it is on disk, or why it was undone.

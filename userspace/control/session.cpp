@@ -468,7 +468,7 @@ Decoded<Acknowledgement> Session::import_put(const Received& request) {
         import_refused_ = true;
         return std::unexpected(std::move(list.error()));
     }
-    if (auto put = service_.import_put(std::move(list->hosts)); !put) {
+    if (auto put = service_.import_put(std::move(list->hosts), payloads(request)); !put) {
         imports_ = false;
         import_refused_ = true;
         return refuse(std::move(put.error()));

@@ -331,19 +331,18 @@ Result<> Daemon::host_set(HostConfig config, bool replace) {
                                 name, kept->second),
                     "name");
     begin_change(name, true);
-    PZ_TRY(set_host(std::move(config), replace));
+    PZ_TRY(set_host(config, replace));
     file_hosts_.forget(name);
     return {};
 }
 
-Result<> Daemon::set_host(HostConfig config, bool replace) {
-    const std::string name = config.name;
-    (void)PZ_TRY(put_host(std::move(config), replace));
-    state_->changed(name);
+Result<> Daemon::set_host(const HostConfig& config, bool replace) {
+    (void)PZ_TRY(put_host(config, replace));
+    state_->changed(config.name);
     return {};
 }
 
-Result<HostId> Daemon::put_host(HostConfig config, bool replace) {
+Result<HostId> Daemon::put_host(const HostConfig& config, bool replace) {
     PZ_TRY(validate(config)); // before its segment is made
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     if (!has_link(*segments_->find(segment)->port))
@@ -352,7 +351,7 @@ Result<HostId> Daemon::put_host(HostConfig config, bool replace) {
     if (!id && id.error().code == Errc::exists) { // what another host was seen to use may be in the way
         PZ_TRY(table_.check(config, segment, replace));
         react(table_.make_way(config, segment), {.decided_by = "operator"});
-        id = table_.set(std::move(config), segment, replace, now());
+        id = table_.set(config, segment, replace, now());
     }
     rearm();
     return id;
@@ -479,10 +478,9 @@ Result<> Daemon::detach() {
 // ---- hosts that files configure ----
 
 FileHosts::Table Daemon::file_table() {
-    return {.set = [this](HostConfig config) -> Result<> {
-                const std::string name = config.name;
-                PZ_TRY(set_host(std::move(config), true));
-                not_restored_.erase(name);
+    return {.set = [this](const HostConfig& config) -> Result<> {
+                PZ_TRY(set_host(config, true));
+                not_restored_.erase(config.name);
                 return {};
             },
             .remove = [this](std::string_view name) { return remove_host(name); },

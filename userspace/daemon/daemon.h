@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -49,7 +48,7 @@ struct Import {
     control::Imported count;
     /// How hosts were, in the order in which they were changed; null: they were not there.
     std::vector<std::pair<HostId, std::unique_ptr<StoredHost>>> before;
-    std::unordered_set<HostId> hosts; // the same; of nobody else to change meanwhile
+    std::vector<bool> hosts; // by id, the same: of nobody else to change meanwhile
     std::vector<HostConfig> deferred; // want what other hosts have, which may give it up
     bool ends = false; // to the disk, or by being undone
 };
@@ -87,7 +86,7 @@ public:
     Result<> host_wake(std::string_view name) override;
     void commit(Committed done) override;
     Result<> import_begin() override;
-    Result<> import_put(std::vector<HostConfig> hosts) override;
+    Result<> import_put(std::vector<HostConfig> hosts, const std::vector<ByteView>& encoded) override;
     void import_when_ready(std::function<void()> ready) override;
     void import_commit(std::function<void(Result<control::Imported>)> done) override;
     void import_abort() override;
@@ -108,17 +107,21 @@ private:
     void put_back(const std::string& name, const std::optional<StoredHost>& before);
     [[nodiscard]] std::optional<StoredHost> row_of(const std::string& name) const;
     [[nodiscard]] StoredHost row_of(const Host& host) const;
+    [[nodiscard]] StoredHost row_of(const Host& host, Bytes config) const;
+    /// StoredHost::config of attributes that were encoded before.
+    [[nodiscard]] static Bytes config_row(ByteView encoded);
     void begin_change(std::string_view name, bool undo);
 
     // hosts that files configure
     FileHosts::Table file_table();
     Result<> writable(std::string_view name) const;
-    Result<> set_host(HostConfig config, bool replace);
+    Result<> set_host(const HostConfig& config, bool replace);
     /// The same without a word to the disk.
-    Result<HostId> put_host(HostConfig config, bool replace);
+    Result<HostId> put_host(const HostConfig& config, bool replace);
 
     // many hosts as one change (import.cpp)
-    Result<> import_host(const HostConfig& config, StoreBatch& part);
+    Result<> import_host(const HostConfig& wanted, ByteView encoded, StoreBatch& part);
+    [[nodiscard]] bool is_imported(HostId id) const;
     Result<> import_deferred(StoreBatch& part);
     void import_put_back();
     [[nodiscard]] Result<> not_imported(std::string_view name) const;

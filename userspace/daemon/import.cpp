@@ -51,47 +51,59 @@ void Daemon::expect_more() {
     });
 }
 
+bool Daemon::is_imported(HostId id) const {
+    return id < import_->hosts.size() && import_->hosts[id];
+}
+
 /// For everybody else's changes.
 Result<> Daemon::not_imported(std::string_view name) const {
-    if (const Host* host = import_ ? table_.find(name) : nullptr; host != nullptr && import_->hosts.contains(host->id))
+    if (const Host* host = import_ ? table_.find(name) : nullptr; host != nullptr && is_imported(host->id))
         return fail(Errc::busy, fmt::format("name '{}': is part of an import that is under way; try again", name),
                     "name");
     return {};
 }
 
-Result<> Daemon::import_host(const HostConfig& wanted, StoreBatch& part) {
+/// `encoded`: as the control protocol has it; empty: that is to be made.
+Result<> Daemon::import_host(const HostConfig& wanted, ByteView encoded, StoreBatch& part) {
     PZ_TRY(writable(wanted.name));
-    HostConfig config = wanted;
-    const Host* const old = table_.find(config.name);
+    const Host* const old = table_.find(wanted.name);
     std::unique_ptr<StoredHost> before;
     if (old != nullptr) {
-        if (import_->hosts.contains(old->id))
-            return fail(Errc::exists, fmt::format("name '{}': is there twice, once is right", config.name), "name");
-        if (!config.magic.secureon) // which no file that was exported has
-            config.magic.secureon = old->options.get().magic.secureon;
-        if (is_same(*old, config)) {
+        if (is_imported(old->id))
+            return fail(Errc::exists, fmt::format("name '{}': is there twice, once is right", wanted.name), "name");
+        if (const auto& secureon = old->options.get().magic.secureon; secureon && !wanted.magic.secureon) {
+            HostConfig config = wanted;
+            config.magic.secureon = secureon; // which no file that was exported has
+            return import_host(config, {}, part);
+        }
+        if (is_same(*old, wanted)) {
             ++import_->count.unchanged;
             return {};
         }
         before = std::make_unique<StoredHost>(row_of(*old));
     }
-    const HostId id = PZ_TRY(put_host(std::move(config), true));
+    const HostId id = PZ_TRY(put_host(wanted, true));
     ++(before ? import_->count.changed : import_->count.added);
     import_->before.emplace_back(id, std::move(before));
-    import_->hosts.insert(id);
+    if (import_->hosts.size() <= id)
+        import_->hosts.resize(table_.end_of_ids());
+    import_->hosts[id] = true;
     file_hosts_.forget(wanted.name);
-    part.hosts.push_back(row_of(*table_.get(id)));
+    const Host& host = *table_.get(id);
+    part.hosts.push_back(encoded.empty() ? row_of(host) : row_of(host, config_row(encoded)));
     return {};
 }
 
-Result<> Daemon::import_put(std::vector<HostConfig> hosts) {
+Result<> Daemon::import_put(std::vector<HostConfig> hosts, const std::vector<ByteView>& encoded) {
     if (!import_ || import_->ends)
         return fail(Errc::busy, fmt::format("the import was given up, since no more of it came for {} s",
                                             std::chrono::duration_cast<std::chrono::seconds>(import_limit).count()));
     expect_more();
     StoreBatch part;
-    for (HostConfig& config : hosts) {
-        auto put = import_host(config, part);
+    part.hosts.reserve(hosts.size());
+    for (std::size_t i = 0; i < hosts.size(); i++) {
+        HostConfig& config = hosts[i];
+        auto put = import_host(config, encoded[i], part);
         if (put)
             continue;
         if (put.error().code != Errc::exists || import_->deferred.size() == max_deferred) {
@@ -116,7 +128,7 @@ Result<> Daemon::import_deferred(StoreBatch& part) {
         before = deferred.size();
         first.reset();
         std::erase_if(deferred, [&](const HostConfig& config) {
-            auto put = import_host(config, part);
+            auto put = import_host(config, {}, part);
             if (!put && !first)
                 first = in_host(config, put.error());
             return put.has_value();

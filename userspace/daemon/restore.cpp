@@ -28,6 +28,8 @@ struct Clocks {
     }
 };
 
+constexpr control::Header config_header{.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST};
+
 Result<HostConfig> decode_config(const Bytes& bytes) {
     nlmsghdr header{};
     auto message = control::open_request(bytes, header);
@@ -41,12 +43,23 @@ Result<HostConfig> decode_config(const Bytes& bytes) {
 
 } // namespace
 
+Bytes Daemon::config_row(ByteView encoded) {
+    return control::with_header(config_header, encoded);
+}
+
 std::optional<StoredHost> Daemon::row_of(const std::string& name) const {
     const Host* host = table_.find(name);
     return host == nullptr ? std::nullopt : std::optional(row_of(*host));
 }
 
 StoredHost Daemon::row_of(const Host& host) const {
+    Bytes config;
+    if (const auto message = control::encode(config_header, host.config()))
+        config.assign(message->bytes().begin(), message->bytes().end());
+    return row_of(host, std::move(config));
+}
+
+StoredHost Daemon::row_of(const Host& host, Bytes config) const {
     const Clocks clocks;
     StoredHost row{.name = host.name,
                    .file = file_hosts_.origin_of(host.name),
@@ -60,7 +73,8 @@ StoredHost Daemon::row_of(const Host& host) const {
                    .woken_to_renew = host.woken_to_renew,
                    .configured = clocks.to_wall(host.configured),
                    .addresses = {},
-                   .config = {}};
+                   .config = std::move(config)};
+    row.addresses.reserve(host.addresses.size() + host.extra->learned.size());
     for (std::size_t i = 0; i < host.addresses.size(); i++) {
         const IpAddress& ip = host.addresses[i].ip;
         const auto& ends = host.extra->valid_until;
@@ -71,14 +85,12 @@ StoredHost Daemon::row_of(const Host& host) const {
     }
     for (const LearnedAddress& learned : host.extra->learned)
         row.addresses.push_back({.ip = learned.ip, .learned = true});
-    if (const auto message = control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, host.config()))
-        row.config.assign(message->bytes().begin(), message->bytes().end());
     return row;
 }
 
 /// `watched`: by the programs that an earlier daemon left.
 Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
-    HostConfig config = PZ_TRY(decode_config(stored.config));
+    const HostConfig config = PZ_TRY(decode_config(stored.config));
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     const Port& port = *segments_->find(segment)->port;
     const Instant at = std::chrono::steady_clock::now();
@@ -89,7 +101,7 @@ Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
     host.id = stored.id;
     host.generation = stored.generation;
     host.segment = segment;
-    host.configure(std::move(config));
+    host.configure(config);
     host.state = stored.state;
     host.since = clocks.from_wall(stored.since);
     host.since_reason = stored.since_reason;
