@@ -10,13 +10,15 @@ LARGE = ("100k", "1M")  # targets are for tables of a size that matters
 def of_size(size, hosts):
     """The rows of one size."""
 
-    def row(what, text, comparison=None, target=None, field="real_time", unit=""):
+    def row(what, text, comparison=None, target=None, field="real_time", unit="", subject="proxzzyd"):
         judged = (comparison, target) if size in LARGE else (None, None)
-        return Row(f"table/{what}/{size}/proxzzyd", None, *judged, f"{hosts} hosts: {text}", field, unit)
+        return Row(f"table/{what}/{size}/{subject}", None, *judged, f"{hosts} hosts: {text}", field, unit)
 
     return [
         row("control-add", "added by one request each", field="items_per_second"),
         row("bulk-add", "imported from a file", ">=", 200_000, "items_per_second"),
+        row("bulk-add", "the same: written to the state file, and nothing else", field="items_per_second",
+            subject="state-file"),
         row("sleep", "put to sleep by one request each", field="items_per_second"),
         row("memory", "each has of the maps in the kernel", "<=", 300, "kernel_bytes", "B"),
         row("memory", "each has of the daemon's memory", field="own_bytes", unit="B"),

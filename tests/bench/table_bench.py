@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,9 +166,9 @@ class Round:
         self.results, self.count, self.timeout = results, count, timeout
         self.sample = random.Random(1).sample(range(count), min(SAMPLE, count))
 
-    def add(self, what, seconds, path, items=None, **counters):
+    def add(self, what, seconds, path, items=None, subject="proxzzyd", **counters):
         rate = {"items_per_second": items / seconds} if items else {}
-        name = f"{what}/{label(self.count)}/proxzzyd"
+        name = f"{what}/{label(self.count)}/{subject}"
         self.results.add(name, seconds * 1000, "ms", path, **rate, **counters)
         text = ", ".join(f"{key} {value:.0f}" for key, value in (rate | counters).items())
         print(f"{name}: {seconds:.2f} s {text}", file=sys.stderr)
@@ -181,6 +182,7 @@ class Round:
             write_site(site, self.count)
             self.add("bulk-add", apply(proxy, site, self.count), "proxzzyctl apply", self.count)
             site.unlink()
+            self.by_state_file(cable)
             self.sleep(proxy, client)
             self.change(proxy, client)
             self.restart(proxy, client)
@@ -195,6 +197,13 @@ class Round:
         assert proxy.ctl("status")["hosts"] == self.count
         kill(proxy)
         proxy.detach_killed()
+
+    def by_state_file(self, cable):
+        folder = cable.folder / "alone.state"
+        with on_processor(GATEWAY_PROCESSOR):
+            took = float(run([build_folder() / "tests" / "bench" / "state_rate", folder, self.count]).stdout)
+        self.add("bulk-add", took, "SQLite, one transaction", self.count, subject="state-file")
+        shutil.rmtree(folder)
 
     def wait_answered(self, proxy, client):
         """Until a sample of the hosts is answered for; seconds to the first of them."""
