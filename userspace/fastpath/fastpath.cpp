@@ -136,12 +136,16 @@ PinnedArray open_any_version(const PinDirectory& pins, const bpf_map* map) {
 Fastpath::Before Fastpath::take_over(const PinDirectory& pins, proxzzy_bpf& skeleton) {
     const auto& maps = skeleton.maps;
     const auto pinned = [&](const bpf_map* map) { return open_any_version(pins, map); };
-    if (pins.links().empty())
+    const auto links = pins.links();
+    if (links.empty())
         return {};
     const auto daemon = pinned(maps.pz_daemon_v2).at<pz_daemon>(0);
     Before before{.heartbeat = instant_from_ns(daemon.heartbeat_ns),
                   .policy = pinned(maps.pz_policy_v2),
-                  .live = pinned(maps.pz_live_v2)};
+                  .live = pinned(maps.pz_live_v2),
+                  .devices = {}};
+    for (const auto& name : links)
+        before.devices.emplace(name, pins.attached_to(name));
     if (to_ns(std::chrono::steady_clock::now()) - daemon.heartbeat_ns >= daemon.answer_without_daemon_ns ||
         !before.policy || !before.live)
         return {};
@@ -558,7 +562,8 @@ pz_live Fastpath::live(std::uint32_t host) const {
 
 pz_stage Fastpath::stage_before(const std::string& interface, int ifindex, std::uint32_t host,
                                 std::uint32_t generation) const {
-    if (pins_.attached_to(interface) != static_cast<std::uint32_t>(ifindex))
+    const auto device = before_.devices.find(interface);
+    if (device == before_.devices.end() || device->second != static_cast<std::uint32_t>(ifindex))
         return PZ_STAGE_NONE;
     const auto policy = before_.policy.at<pz_policy>(host);
     return policy.generation == generation ? static_cast<pz_stage>(policy.stage) : PZ_STAGE_NONE;

@@ -164,6 +164,7 @@ private:
         std::optional<Instant> heartbeat;
         PinnedArray policy;
         PinnedArray live; // if our programs do not use it too
+        std::map<std::string, std::uint32_t, std::less<>> devices; // by interface: the index of where its programs are
     };
 
     /// What is written as memory.

@@ -2,7 +2,9 @@
 // A pinned BPF array whose values may be of an older or a newer version than ours.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -29,11 +31,16 @@ public:
     }
 
 private:
+    struct Unmap {
+        std::size_t length;
+        void operator()(const std::byte* values) const;
+    };
     void read(std::uint32_t index, std::span<std::byte> begin) const;
 
     Fd fd_;
     std::uint32_t size_ = 0;
     std::uint32_t value_size_ = 0;
+    std::unique_ptr<const std::byte, Unmap> values_; // null: each is a call of the kernel
 };
 
 } // namespace pz::fastpath
