@@ -100,7 +100,7 @@ void write_text(const std::vector<StoredHost::Address>& addresses, std::string& 
     }
 }
 
-std::optional<std::vector<StoredHost::Address>> read_addresses(const std::string& text) {
+std::optional<std::vector<StoredHost::Address>> read_addresses(std::string_view text) {
     std::vector<StoredHost::Address> addresses;
     const auto first_of = [](std::string_view& rest, char end) {
         const std::string_view first = rest.substr(0, rest.find(end));
@@ -140,7 +140,7 @@ public:
         for (const std::uint8_t byte : bytes)
             mix(byte);
     }
-    void add(const std::string& text) { add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}); }
+    void add(std::string_view text) { add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}); }
     void add(std::uint64_t number) { // its eight bytes, the lowest first: of those that are zero many at once
         std::size_t zeros = 8;
         for (; number != 0; number >>= 8, --zeros)
@@ -179,52 +179,79 @@ std::int64_t sum_of(const StoredHost& host, const std::string& addresses) {
     return sum.value();
 }
 
-std::string text_at(sqlite3_stmt* row, int column) {
+/// Until the statement steps on, as the next one.
+std::string_view text_at(sqlite3_stmt* row, int column) {
     const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(row, column));
-    return text == nullptr ? std::string{}
-                           : std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(row, column)));
+    return text == nullptr ? std::string_view()
+                           : std::string_view(text, static_cast<std::size_t>(sqlite3_column_bytes(row, column)));
 }
 
-/// nullopt: it is damaged.
+std::span<const std::uint8_t> bytes_at(sqlite3_stmt* row, int column) {
+    const auto* bytes = static_cast<const std::uint8_t*>(sqlite3_column_blob(row, column));
+    return {bytes, bytes == nullptr ? 0 : static_cast<std::size_t>(sqlite3_column_bytes(row, column))};
+}
+
+std::optional<HostState> state_at(sqlite3_stmt* row, int column) {
+    const auto state = std::ranges::find(host_state_names, text_at(row, column),
+                                         [](const char* name) { return std::string_view(name); });
+    return state == host_state_names.end() ? std::nullopt
+                                           : std::optional(static_cast<HostState>(state - host_state_names.begin()));
+}
+
+/// Whether the record is as it was written: what sum_of() says, without the host.
+bool is_intact(sqlite3_stmt* row) {
+    const auto number_at = [&](int column) { return static_cast<std::uint64_t>(sqlite3_column_int64(row, column)); };
+    const auto state = state_at(row, 4);
+    if (!state)
+        return false;
+    Sum sum;
+    sum.add(text_at(row, 0));
+    sum.add(text_at(row, 1));
+    sum.add(number_at(2));
+    sum.add(number_at(3));
+    sum.add(static_cast<std::uint64_t>(*state));
+    sum.add(number_at(5));
+    sum.add(text_at(row, 6));
+    for (const int column : {7, 8, 9, 10})
+        sum.add(number_at(column));
+    sum.add(text_at(row, 11));
+    sum.add(bytes_at(row, 12));
+    return sqlite3_column_int64(row, column_sum) == sum.value();
+}
+
+/// Of an intact record.  nullopt: it is damaged nevertheless.
 std::optional<StoredHost> read_row(sqlite3_stmt* row) {
     StoredHost host;
     host.name = text_at(row, 0);
     host.file = text_at(row, 1);
     host.id = static_cast<HostId>(sqlite3_column_int64(row, 2));
     host.generation = static_cast<std::uint32_t>(sqlite3_column_int64(row, 3));
-    const auto state =
-        std::ranges::find(host_state_names, text_at(row, 4), [](const char* name) { return std::string(name); });
-    if (state == host_state_names.end())
+    const auto state = state_at(row, 4);
+    auto addresses = read_addresses(text_at(row, 11));
+    if (!state || !addresses)
         return std::nullopt;
-    host.state = static_cast<HostState>(state - host_state_names.begin());
+    host.state = *state;
     host.since = sqlite3_column_int64(row, 5);
     host.since_reason = text_at(row, 6);
     host.wakes = static_cast<std::uint64_t>(sqlite3_column_int64(row, 7));
     host.wake_wanted = sqlite3_column_int64(row, 8) != 0;
     host.woken_to_renew = sqlite3_column_int64(row, 9) != 0;
     host.configured = sqlite3_column_int64(row, 10);
-    const std::string addresses = text_at(row, 11);
-    if (const auto* config = static_cast<const std::uint8_t*>(sqlite3_column_blob(row, 12)); config != nullptr)
-        host.config.assign(config, config + sqlite3_column_bytes(row, 12));
-    if (sqlite3_column_int64(row, column_sum) != sum_of(host, addresses))
-        return std::nullopt;
-    auto read = read_addresses(addresses);
-    if (!read)
-        return std::nullopt;
-    host.addresses = std::move(*read);
+    host.addresses = std::move(*addresses);
+    const auto config = bytes_at(row, 12);
+    host.config.assign(config.begin(), config.end());
     return host;
 }
 
 /// Steps through the records until there are no more or a page is damaged: the result of the last step.
-int read_rows(sqlite3* database, bool descending,
-              const std::function<void(std::string name, std::optional<StoredHost>)>& row) {
+int each_row(sqlite3* database, bool descending, const std::function<void(sqlite3_stmt* row)>& visit) {
     const Statement statement =
         prepare(database, fmt::format("SELECT {} FROM hosts ORDER BY name{}", columns, descending ? " DESC" : ""));
     if (!statement)
         return sqlite3_errcode(database);
     int result = SQLITE_ROW;
     while ((result = sqlite3_step(statement.get())) == SQLITE_ROW)
-        row(text_at(statement.get(), 0), read_row(statement.get()));
+        visit(statement.get());
     return result;
 }
 
@@ -393,9 +420,9 @@ std::expected<Store::Database, Store::Trouble> Store::open_for_writing(bool chec
     if (!check_rows)
         return database;
     std::string bad;
-    const int last = read_rows(raw, false, [&](const std::string& name, const std::optional<StoredHost>& host) {
-        if (!host && bad.empty())
-            bad = fmt::format("is damaged: the record of host '{}' is not as it was written", name);
+    const int last = each_row(raw, false, [&](sqlite3_stmt* row) {
+        if (bad.empty() && !is_intact(row))
+            bad = fmt::format("is damaged: the record of host '{}' is not as it was written", text_at(row, 0));
     });
     if (last != SQLITE_DONE)
         return failed();
@@ -410,14 +437,16 @@ Result<> Store::each_found(const std::function<void(StoredHost)>& take) {
             take(std::move(host));
         return {};
     }
-    const int last =
-        read_rows(database_.get(), false, [&](const std::string& /*name*/, std::optional<StoredHost> host) {
-            if (host) // it was when it was checked
-                take(std::move(*host));
-        });
-    return last == SQLITE_DONE
-               ? Result<>()
-               : fail(Errc::system, fmt::format("state {}: cannot be read: {}", path_, reason(database_.get())));
+    std::string bad;
+    const int last = each_row(database_.get(), false, [&](sqlite3_stmt* row) {
+        if (auto host = read_row(row)) // intact it was when the file was opened
+            take(std::move(*host));
+        else
+            bad = fmt::format("the record of host '{}' is not understood", text_at(row, 0));
+    });
+    if (last != SQLITE_DONE)
+        bad = reason(database_.get());
+    return bad.empty() ? Result<>() : fail(Errc::system, fmt::format("state {}: cannot be read: {}", path_, bad));
 }
 
 Store::Found Store::take_found() {
@@ -462,14 +491,14 @@ void Store::recover(const std::string& path, bool whole) {
         sqlite3_open_v2(copy.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
         const Database database(raw);
         run(raw, "PRAGMA locking_mode = EXCLUSIVE");
-        const auto row = [&](std::string name, std::optional<StoredHost> host) {
-            if (host)
+        const auto read_intact = [&](sqlite3_stmt* row) {
+            if (auto host = is_intact(row) ? read_row(row) : std::nullopt)
                 hosts.try_emplace(host->name, std::move(*host));
             else
-                damaged.insert(std::move(name));
+                damaged.emplace(text_at(row, 0));
         };
-        if (read_rows(raw, false, row) != SQLITE_DONE)
-            read_rows(raw, true, row);
+        if (each_row(raw, false, read_intact) != SQLITE_DONE)
+            each_row(raw, true, read_intact);
     };
     bool copied = copy_file(path, copy) && copy_file(path + "-wal", copy + "-wal");
     if (copied)
