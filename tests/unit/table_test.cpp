@@ -2800,6 +2800,23 @@ TEST_F(Agentless, WhoSaidThatItSleepsIsAnsweredForThoughItCouldNotBeAsked) {
     EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
 }
 
+TEST_F(Links, R2_ASleeperForWhoseProbesThereWasNoRoomIsAskedAgainBeforeItIsServed) {
+    to_asleep();
+    lose();
+    now += 1min;
+    ASSERT_EQ(regain().size(), 3U);
+    const IpAddress ips[] = {a1, a2, a6};
+    for (const IpAddress& ip : ips)
+        EXPECT_EQ(table.not_probed(desk().id, ip, true), ip == a6);
+    now += 500ms;
+    EXPECT_EQ(lines(tick()), ask_for_all);
+    now += 2900ms;
+    for (const auto& line : lines(tick()))
+        EXPECT_TRUE(line.starts_with("probe ")) << line;
+    now += 100ms;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+}
+
 TEST_F(Agentless, IsWatchedAgainWhenItIsBack) {
     found_asleep();
     now += 10s;

@@ -127,6 +127,12 @@ control::Wake wake_of(const control::Event& event, const Cause& cause) {
             .frame_length = cause.frame_length};
 }
 
+constexpr std::size_t max_probes = 32; // sent by one call of the kernel
+
+bool can_send(const Segment& segment) {
+    return segment.port->socket && Segments::reaches(segment);
+}
+
 /// Says to everybody that `address` is at `mac`; `override_flag` counts for IPv6.
 Bytes claim_of(const IpAddress& address, const MacAddress& mac, bool override_flag, TagStack tags) {
     return address.is_v4() ? build_arp_announcement(mac, address, tags)
@@ -1137,6 +1143,7 @@ Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
                 first = std::move(applied);
         }
     }
+    send_probes();
     rearm();
     return first;
 }
@@ -1167,12 +1174,14 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     using Kind = Effect::Kind;
     switch (effect.kind) { // those that need no record: it may be gone
     case Kind::forget:
+        send_probes();
         forget(effect.host);
         return {};
     case Kind::drop_held:
         drop_held(effect);
         return {};
     case Kind::stop_answering: {
+        send_probes();
         fastpath_->stop_answering(effect.host, effect.address);
         if (!effect.address)
             silence(effect.host, false);
@@ -1453,13 +1462,25 @@ void Daemon::forget(HostId host) {
         seen_.erase(found);
 }
 
-bool Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
-    if (!segment.port->socket || !Segments::reaches(segment))
-        return false;
-    auto sent = segment.port->socket->send(frame);
-    if (!sent)
+void Daemon::send(const Segment& segment, ByteView frame, std::string_view what) {
+    send_probes();
+    if (!can_send(segment))
+        return;
+    if (auto sent = segment.port->socket->send(frame); !sent)
         record_failure(fmt::format("{} not sent: {}", what, sent.error().message), segment.port->link.name);
-    return sent.has_value();
+}
+
+void Daemon::send_probes() {
+    if (probes_.empty())
+        return;
+    const auto frames = std::exchange(probes_, {});
+    const auto probed = std::exchange(probed_, {});
+    const Port& port = *std::exchange(probes_port_, nullptr);
+    port.socket->send(frames, [&](std::size_t at, const Error& error) {
+        record_failure(fmt::format("probe not sent: {}", error.message), port.link.name);
+        const auto& [host, address] = probed[at];
+        not_probed(host, address, port.link.name, {}, error.code == Errc::busy);
+    });
 }
 
 void Daemon::send_in_name(const Segment& segment, Bytes frame, std::string_view what) {
@@ -1533,15 +1554,30 @@ void Daemon::probe(const Host& host, const Segment& segment, const IpAddress& ad
     const auto own = sources(segment);
     // never from no address, which would look like a rival's probe
     const auto& source = address.is_v4() ? own.ip4 : own.ip6;
-    if (source && send(segment,
-                       address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
-                                       : build_neighbor_solicitation(mac, *source, address, segment.tags),
-                       "probe"))
+    if (!source)
+        return not_probed(host.id, address, segment.port->link.name, "has no address of that family", false);
+    if (!can_send(segment))
+        return not_probed(host.id, address, segment.port->link.name, {}, false);
+    if (probes_.size() == max_probes || (probes_port_ != nullptr && probes_port_ != segment.port))
+        send_probes();
+    probes_port_ = segment.port;
+    probes_.push_back(address.is_v4() ? build_arp_request(mac, *source, address, segment.tags)
+                                      : build_neighbor_solicitation(mac, *source, address, segment.tags));
+    probed_.emplace_back(host.id, address);
+}
+
+void Daemon::not_probed(HostId id, const IpAddress& address, const std::string& interface, std::string_view why,
+                        bool for_now) {
+    const bool is_to_tell =
+        table_.not_probed(id, address, for_now); // it may never be found asleep, or never be answered for
+    const Host* const host = table_.get(id);
+    if (host == nullptr || (!is_to_tell && !spdlog::should_log(spdlog::level::debug)))
         return;
-    auto text = fmt::format("{}: cannot probe {}{}", host.name, address.to_string(),
-                            source ? "" : ": " + segment.port->link.name + " has no address of that family");
-    if (table_.not_probed(host.id, address)) // it may never be found asleep, or never be answered for
-        record_failure(std::move(text), segment.port->link.name);
+    auto text = fmt::format("{}: cannot probe {}", host->name, address.to_string());
+    if (!why.empty())
+        text += fmt::format(": {} {}", interface, why);
+    if (is_to_tell)
+        record_failure(std::move(text), interface);
     else
         spdlog::debug("{}", text);
 }

@@ -208,8 +208,15 @@ private:
     /// The MAC that the host came back with, else its first.
     MacAddress owner_mac(const Host& host) const;
     void deliver(const Host& host, const Segment& segment, const IpAddress& address);
-    /// False, and recorded: it did not leave.
-    bool send(const Segment& segment, ByteView frame, std::string_view what);
+    /// Recorded if it did not leave.
+    void send(const Segment& segment, ByteView frame, std::string_view what);
+    /// The same for probes, of which there are a lot when many hosts are looked for: they wait for more of them, so
+    /// that one call of the kernel sends all, but for nothing else, and no longer than until the effects of an event
+    /// are applied.  Announcements do not: such bursts would take the room from the answers.
+    void send_probes();
+    /// The table hears that nobody was asked; `for_now`: there was no room for the probe.
+    void not_probed(HostId host, const IpAddress& address, const std::string& interface, std::string_view why,
+                    bool for_now);
     /// ARP or an NA in the name of a host: with our mark, so that nobody takes it for the host's.
     void send_in_name(const Segment& segment, Bytes frame, std::string_view what);
     /// The port's interface is there.
@@ -263,6 +270,9 @@ private:
     };
     std::map<const Port*, Joins> joins_;
     std::size_t pinned_ = 0; // neighbour entries
+    std::vector<Bytes> probes_; // for send_probes(), all of one port ...
+    std::vector<std::pair<HostId, IpAddress>> probed_; // ... and whom each of them asks for what
+    const Port* probes_port_ = nullptr;
     int handed_over_ = 0; // of these to the stack, since the last heartbeat
     std::uint64_t ring_full_ = 0;
     std::map<std::string, control::Sparing> failures_; // by interface; what concerns none: empty

@@ -1011,13 +1011,13 @@ std::vector<HostId> PresenceTable::on_prefix(SegmentId segment, const IpAddress&
     return changed;
 }
 
-bool PresenceTable::not_probed(HostId id, const IpAddress& address) {
+bool PresenceTable::not_probed(HostId id, const IpAddress& address, bool for_now) {
     if (get(id) == nullptr)
         return false;
     Host& host = at(id);
     if (is_checked(host) && is_learned(host, address))
         std::ranges::find(host.extra.edit().learned, address, &LearnedAddress::ip)->can_ask = false;
-    if (!host.options.get().agentless)
+    if (!host.options.get().agentless && !for_now)
         return false;
     if (is_checked(host) && host.activity->unanswered > 0) {
         --host.activity.edit().unanswered;

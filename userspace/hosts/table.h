@@ -301,8 +301,9 @@ public:
 
     /// A probe that was asked for could not be sent.  That nobody answers says nothing of that address, if it was
     /// learned, nor of an agentless host: its next address is asked for; true: none could be, and it stays what it is,
-    /// awake, or not answered for.  The others said that they sleep.
-    bool not_probed(HostId id, const IpAddress& address);
+    /// awake, or not answered for.  The others said that they sleep; only if there was no room, `for_now`, they are
+    /// asked again before they are answered for too.
+    bool not_probed(HostId id, const IpAddress& address, bool for_now = false);
 
     /// Another node claims `address` by ARP or a Neighbour Advertisement (R24).  The first claim is defended; after a
     /// second one within DEFEND_INTERVAL the address is let go, and the host is woken to see to it.

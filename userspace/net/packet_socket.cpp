@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <vector>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -34,6 +35,22 @@ Result<> change_membership(int fd, int ifindex, const std::optional<MacAddress>&
     return {};
 }
 
+sockaddr_ll address_of(int ifindex) {
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_ifindex = ifindex;
+    return address;
+}
+
+/// By what errno says.
+std::unexpected<Error> not_sent(ByteView frame, int ifindex) {
+    const int reason = errno;
+    auto error = fail_errno(fmt::format("sending {} bytes on interface index {}", frame.size(), ifindex), reason);
+    if (reason == ENOBUFS || reason == EAGAIN)
+        error.error().code = Errc::busy;
+    return error;
+}
+
 } // namespace
 
 Result<PacketSocket> PacketSocket::open(int ifindex) {
@@ -53,15 +70,38 @@ Result<PacketSocket> PacketSocket::open(int ifindex) {
 }
 
 Result<> PacketSocket::send(ByteView frame) const {
-    sockaddr_ll to{};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = ifindex_;
+    const sockaddr_ll to = address_of(ifindex_);
     // Never waits for room: this runs on the daemon's loop.
     const auto sent = ::sendto(fd_.get(), frame.data(), frame.size(), MSG_DONTWAIT,
                                reinterpret_cast<const sockaddr*>(&to), sizeof to);
     if (sent < 0)
-        return fail_errno(fmt::format("sending {} bytes on interface index {}", frame.size(), ifindex_), errno);
+        return not_sent(frame, ifindex_);
     return {};
+}
+
+void PacketSocket::send(std::span<const Bytes> frames,
+                        const std::function<void(std::size_t, const Error&)>& failed) const {
+    sockaddr_ll to = address_of(ifindex_);
+    std::vector<iovec> parts(frames.size());
+    std::vector<mmsghdr> messages(frames.size());
+    for (std::size_t i = 0; i < frames.size(); i++) {
+        parts[i] = {.iov_base = const_cast<std::uint8_t*>(frames[i].data()), .iov_len = frames[i].size()};
+        msghdr& header = messages[i].msg_hdr;
+        header.msg_name = &to;
+        header.msg_namelen = sizeof to;
+        header.msg_iov = &parts[i];
+        header.msg_iovlen = 1;
+    }
+    for (std::size_t next = 0; next < frames.size();) {
+        const int sent =
+            ::sendmmsg(fd_.get(), messages.data() + next, static_cast<unsigned>(frames.size() - next), MSG_DONTWAIT);
+        if (sent < 0) { // why the first of them was not; it says nothing of the others
+            failed(next, not_sent(frames[next], ifindex_).error());
+            ++next;
+        } else {
+            next += static_cast<std::size_t>(sent);
+        }
+    }
 }
 
 Result<> PacketSocket::join(const MacAddress& mac) const {

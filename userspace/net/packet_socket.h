@@ -2,6 +2,8 @@
 // One AF_PACKET socket per interface: everything that the daemon originates leaves here, past the qdisc.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
 
 #include "base/fd.h"
@@ -14,8 +16,11 @@ public:
     /// Send-only (protocol 0), PACKET_QDISC_BYPASS.  Needs CAP_NET_RAW.
     static Result<PacketSocket> open(int ifindex);
 
-    /// Sends a whole frame.  Thread-safe.
+    /// Sends a whole frame.  Thread-safe.  Errc::busy: there is no room for it now.
     Result<> send(ByteView frame) const;
+    /// The same with several, in order, by one call of the kernel for all of them.  What could not be sent is told by
+    /// its number; the others are sent nevertheless.
+    void send(std::span<const Bytes> frames, const std::function<void(std::size_t, const Error&)>& failed) const;
 
     /// The interface accepts frames to `mac` (unicast or group) until this socket closes or leave() is called; counted
     /// by the kernel per socket.  `mac` may be joined once at a time.  For more than `max_joined` join_all() is better:
