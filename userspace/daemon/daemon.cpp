@@ -1133,7 +1133,8 @@ Result<> Daemon::apply(const Effects& effects, const Cause& cause) {
         if (std::ranges::find(failed, effect.host) != failed.end())
             continue;
         if (auto applied = apply(effect, cause); !applied) {
-            if (effect.kind == Effect::Kind::watch || effect.kind == Effect::Kind::serve)
+            if (effect.kind == Effect::Kind::watch || effect.kind == Effect::Kind::serve ||
+                effect.kind == Effect::Kind::serve_unanswered)
                 failed.push_back(effect.host);
             if (const Host* host = table_.get(effect.host); host != nullptr)
                 record(control::EventKind::failed, *host, applied.error().message);
@@ -1207,11 +1208,13 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
         return {};
     switch (effect.kind) {
     case Kind::watch:
-        return watch(*host, *segment, false);
+        return watch(*host, *segment, PZ_STAGE_ARMING);
     case Kind::watch_awake:
         return fastpath_->watch(entry_of(*host, *segment), PZ_STAGE_WATCHED);
     case Kind::serve:
-        return watch(*host, *segment, true);
+        return watch(*host, *segment, PZ_STAGE_ASLEEP);
+    case Kind::serve_unanswered:
+        return watch(*host, *segment, PZ_STAGE_UNANSWERED);
     case Kind::stage_waking:
         if (host->state == HostState::waking)
             plan(*host, *segment);
@@ -1224,6 +1227,8 @@ Result<> Daemon::apply(const Effect& effect, const Cause& cause) {
     case Kind::refresh:
         // the kernel may have let go already, and then nothing leaves with the host's MAC
         if (fastpath_->live(host->id).released != host->generation) {
+            if (effect.kind == Kind::announce) // to the gateway's own stack too
+                pin_neighbours(*host, *segment, answered_addresses(*host));
             if (effect.kind == Kind::announce || host->identity == Identity::host)
                 announce(*host, *segment, effect.kind == Kind::refresh);
             report_groups(*host, *segment);
@@ -1375,14 +1380,15 @@ void Daemon::plan(const Host& host, const Segment& segment) {
     plans_.set(host, true);
 }
 
-Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
+Result<> Daemon::watch(const Host& host, const Segment& segment, pz_stage stage) {
     const auto entry = entry_of(host, segment);
     const std::uint32_t lost = fastpath_->live(host.id).lost;
     if (lost != lost_of(host.id))
         seen_[host.id].lost = lost;
-    if (!serve) { // packets that the kernel reported before this are held, and nothing is sent for them
+    if (stage == PZ_STAGE_ARMING) {
+        // packets that the kernel reported before this are held, and nothing is sent for them
         plans_.set(host, false);
-        return fastpath_->watch(entry, PZ_STAGE_ARMING);
+        return fastpath_->watch(entry, stage);
     }
     // a trigger may come with the next frame: everything that it needs is there before the kernel is told
     if (host.identity == Identity::host)
@@ -1392,11 +1398,9 @@ Result<> Daemon::watch(const Host& host, const Segment& segment, bool serve) {
         if (address.is_v6())
             accept(segment, host.id, multicast_mac(solicited_node_group(address)));
     plan(host, segment);
-    auto served = fastpath_->serve(entry);
+    auto served = fastpath_->serve(entry, stage);
     if (!served) // what cannot be programmed is not in our care
         react(table_.request_release(host.name, now()).value_or(Effects{}), {});
-    else
-        pin_neighbours(host, segment, entry.addresses);
     return served;
 }
 
@@ -1404,9 +1408,12 @@ void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std:
     const auto device = Segments::l3_device(segment);
     if (!device)
         return;
+    const auto known = seen_.find(host.id);
     for (const auto& address : addresses) {
         if (pinned_ >= max_pinned)
             return; // the stack asks for the others, and the filter answers
+        if (known != seen_.end() && known->second.neighbours.contains(address))
+            continue;
         const auto pinned = neighbours_.pin(*device, address, owner_mac(host));
         if (!pinned)
             record_failure(pinned.error().message, segment.port->link.name);

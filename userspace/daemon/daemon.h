@@ -191,7 +191,8 @@ private:
     fastpath::HostEntry entry_of(const Host& host, const Segment& segment) const;
     MagicRoute magic_route(const Segment& segment);
     void plan(const Host& host, const Segment& segment);
-    Result<> watch(const Host& host, const Segment& segment, bool serve);
+    /// `stage`: ARMING, without addresses, ASLEEP or UNANSWERED.
+    Result<> watch(const Host& host, const Segment& segment, pz_stage stage);
     void forget(HostId host);
     void drop_held(const Effect& effect);
     MacAddress answer_mac(const Host& host, const Segment& segment) const;

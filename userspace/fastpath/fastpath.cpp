@@ -471,6 +471,8 @@ Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_add
         if (!with_addresses)
             return {};
         pz_index value{.mac = {}, .flags = entry.index_flags, .host = entry.host};
+        if (stage == PZ_STAGE_UNANSWERED)
+            value.flags |= PZ_INDEX_UNANSWERED;
         std::ranges::copy(entry.answer_mac.bytes, value.mac);
         for (const auto& address : entry.addresses)
             programmed.push_back(PZ_TRY(put(entry.segment, address, value)));
@@ -490,8 +492,8 @@ Result<> Fastpath::watch(const HostEntry& entry, pz_stage stage) {
     return program(entry, stage, false);
 }
 
-Result<> Fastpath::serve(const HostEntry& entry) {
-    return program(entry, PZ_STAGE_ASLEEP, true);
+Result<> Fastpath::serve(const HostEntry& entry, pz_stage stage) {
+    return program(entry, stage, true);
 }
 
 Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {

@@ -111,8 +111,8 @@ public:
 
     /// Owner MACs and policy, and no address; replaces what was there for this host.  `stage`: ARMING or WATCHED.
     Result<> watch(const HostEntry& entry, pz_stage stage);
-    /// The same with stage ASLEEP, and the addresses.
-    Result<> serve(const HostEntry& entry);
+    /// The same with the addresses.  `stage`: ASLEEP, or UNANSWERED, where nothing is answered for them.
+    Result<> serve(const HostEntry& entry, pz_stage stage = PZ_STAGE_ASLEEP);
     Result<> set_stage(std::uint32_t host, pz_stage stage);
     void stop_answering(std::uint32_t host, const std::optional<IpAddress>& address);
     void forget(std::uint32_t host);

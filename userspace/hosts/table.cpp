@@ -613,9 +613,9 @@ void PresenceTable::resume_care(Host& host, pz_stage stage, Instant now, Effects
         host.state = HostState::asleep;
     if (host.state == HostState::asleep && stage == PZ_STAGE_WAKING)
         host.state = HostState::waking;
-    add(effects, Kind::serve, host);
+    const bool is_looked_for = !has_link(host) || !answers;
+    add(effects, host.state == HostState::unreachable || is_looked_for ? Kind::serve_unanswered : Kind::serve, host);
     if (host.state == HostState::unreachable) {
-        add(effects, Kind::stage_unanswered, host);
         host.activity.edit().magic_retry = timers.sought_first_retry;
         host.activity.edit().next_magic = now;
         return;
@@ -625,8 +625,7 @@ void PresenceTable::resume_care(Host& host, pz_stage stage, Instant now, Effects
     host.activity.edit().held_until = host.activity->state_deadline;
     host.activity.edit().announcements_left = 0;
     host.next_refresh = now; // nobody knows when the last one was
-    if (!has_link(host) || !answers) {
-        add(effects, Kind::stage_unanswered, host);
+    if (is_looked_for) {
         host.activity.edit().resumes = Instant::max();
         if (has_link(host))
             resume(host, now, effects);

@@ -36,8 +36,9 @@ struct Effect {
         watch,          // kernel: owner MACs and policy, stage ARMING; no address is answered for yet
         watch_awake,    // kernel: the same with stage WATCHED
         serve,          // kernel: addresses too, stage ASLEEP
+        serve_unanswered, // kernel: the same with stage UNANSWERED: nothing is answered for the addresses
         stage_waking,   // kernel: stage WAKING
-        stage_unanswered, // kernel: stage UNREACHABLE: the addresses stay, but nothing is answered
+        stage_unanswered, // kernel: stage UNANSWERED: the addresses stay, but nothing is answered
         stop_answering, // kernel: `address` leaves the index (nullopt: all of the host's addresses)
         forget,         // kernel: nothing of this host remains, whatever was there
         announce,       // wire: gratuitous ARP or unsolicited NA for every address (design §5)
