@@ -91,6 +91,7 @@ StoredHost Daemon::row_of(const Host& host, Bytes config) const {
 /// `watched`: by the programs that an earlier daemon left.
 Result<> Daemon::restore_host(const StoredHost& stored, bool watched) {
     const HostConfig config = PZ_TRY(decode_config(stored.config));
+    PZ_TRY(validate(config));
     const SegmentId segment = PZ_TRY(segments_->resolve(config.interface, config.vlan));
     const Port& port = *segments_->find(segment)->port;
     const Instant at = std::chrono::steady_clock::now();

@@ -452,6 +452,12 @@ void Fastpath::erase(std::uint32_t host, Reference reference) {
 }
 
 Result<> Fastpath::program(const HostEntry& entry, pz_stage stage, bool with_addresses) {
+    for (const auto& mac : entry.macs)
+        tables_.by_mac.prefetch(mac_key(entry.segment, mac));
+    if (with_addresses)
+        for (const auto& address : entry.addresses)
+            address.is_v4() ? tables_.index4.prefetch(key4(entry.segment, address))
+                            : tables_.index6.prefetch(key6(entry.segment, address));
     if (programmed_.size() <= entry.host)
         programmed_.resize(entry.host + 1);
     Programmed before = std::exchange(programmed_[entry.host], {});

@@ -99,6 +99,14 @@ public:
     /// `plain_hash`: everything goes to the hash table, as the programs must have been told (`plain_hash`).
     static Result<SlotTable> open(const TableMaps& maps, bool plain_hash);
 
+    /// For a put() that comes soon: of millions of keys hardly one is in the processor's cache.
+    void prefetch(const Key& key) const {
+        const std::uint32_t bucket = bucket_of(key);
+        const auto* const slots = reinterpret_cast<const std::byte*>(&buckets_[bucket]);
+        for (std::size_t line = 0; line < sizeof(typename Slots::Bucket); line += cache_line)
+            __builtin_prefetch(slots + line, 1);
+        __builtin_prefetch(&filter_[bucket / PZ_FILTER_WORDS], 1);
+    }
     /// Adds the key, or replaces its value.  A reader finds the old value or the new one; where they differ in more
     /// than one word, he may find none for a moment.
     Result<Place> put(const Key& key, const Value& value);
@@ -112,6 +120,7 @@ private:
     using Slot = typename Slots::Slot;
     static constexpr Place is_more = 1U << (place_bits - 1);
     static constexpr std::size_t head_at = sizeof(Slot) - 8;
+    static constexpr std::size_t cache_line = 64;
 
     SlotTable(const TableMaps& maps, bool plain_hash, MappedArray<typename Slots::Bucket> buckets,
               MappedArray<pz_filter_words> filter)

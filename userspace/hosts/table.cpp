@@ -8,6 +8,7 @@
 #include <ranges>
 #include <utility>
 
+#include <boost/container/static_vector.hpp>
 #include <boost/container_hash/hash.hpp>
 #include <spdlog/fmt/fmt.h>
 
@@ -329,6 +330,14 @@ void give_back(Host& host, const Timers& timers, StateEvent event, std::string r
     await_or_forget(host, timers, now, effects);
 }
 
+const HostOffers& offers_of(const HostConfig& config) {
+    return config.offers;
+}
+
+const HostOffers& offers_of(const Host& host) {
+    return *host.offers;
+}
+
 /// Gives back what the state does not need.
 void settle(Host& host) {
     const bool is_under_way =
@@ -556,12 +565,11 @@ HostId PresenceTable::take_id(std::optional<HostId> wanted) {
 }
 
 Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now) {
-    const HostConfig config = record.config();
-    PZ_TRY(validate(config));
-    if (find(config.name) != nullptr)
-        return fail(Errc::exists, fmt::format("name '{}': there is such a host already", config.name), "name");
-    PZ_TRY(check_room(config, record.segment, nullptr, true));
-    Effects effects = make_way(config, record.segment);
+    each_key(record, [](const HostIndex& index, const auto& hash) { index.prefetch(hash()); });
+    if (find(record.name) != nullptr)
+        return fail(Errc::exists, fmt::format("name '{}': there is such a host already", record.name), "name");
+    PZ_TRY(check_room(record, record.segment, nullptr, true));
+    Effects effects = forget_others(record, record.segment);
     make_room();
     const HostId id = take_id(record.id);
     if (id != record.id)
@@ -570,7 +578,8 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     record.since = std::min(record.since, now); // the wall clock that they were stored by may have been ahead
     record.configured = std::min(record.configured, now);
     record.due.reset();
-    record.identity = config.identity.value_or(options_.default_identity);
+    record.activity.clear();
+    record.identity = record.options.get().identity.value_or(options_.default_identity);
     skip_generations(record.generation);
     hosts_[id] = std::make_unique<Host>(std::move(record));
     Host& host = at(id);
@@ -957,8 +966,13 @@ void PresenceTable::forget_learned(Host& host, IpAddress ip, std::string_view wh
 }
 
 Effects PresenceTable::make_way(const HostConfig& config, SegmentId segment) {
+    return forget_others(config, segment);
+}
+
+template <class Config>
+Effects PresenceTable::forget_others(const Config& config, SegmentId segment) {
     Effects effects;
-    for (const HostAddress& address : config.addresses)
+    for (const auto& address : config.addresses)
         if (const Host* const other = find(segment, address.ip);
             other != nullptr && other->name != config.name && is_learned(*other, address.ip))
             forget_learned(at(other->id), address.ip, fmt::format("it is configured for {}", config.name), effects);
@@ -1476,7 +1490,8 @@ void PresenceTable::drop_stale_deadlines() {
 }
 
 /// Whether `config` fits beside all hosts but `replaced`.  `makes_way`: what another host has learned goes.
-Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way) {
+template <class Config>
+Result<> PresenceTable::check_room(const Config& config, SegmentId segment, const Host* replaced, bool makes_way) {
     const auto taken = [&](const auto& key) -> const Host* {
         const Host* const other = find(segment, key);
         return other == replaced ? nullptr : other;
@@ -1487,14 +1502,14 @@ Result<> PresenceTable::check_room(const HostConfig& config, SegmentId segment, 
                         fmt::format("mac {}: belongs to host '{}' on the same network, must be this host's own",
                                     mac.to_string(), other->name),
                         "mac");
-    for (const HostAddress& address : config.addresses)
+    for (const auto& address : config.addresses)
         if (const Host* const other = taken(address.ip);
             other != nullptr && !(makes_way && is_learned(*other, address.ip)))
             return fail(Errc::exists,
                         fmt::format("ip {}: belongs to host '{}' on the same network, must be this host's own",
                                     address.ip.to_string(), other->name),
                         "ip");
-    PZ_TRY(check_offers(config.offers, segment, replaced));
+    PZ_TRY(check_offers(offers_of(config), segment, replaced));
     if (replaced == nullptr && size() >= options_.max_hosts)
         return fail(Errc::limit,
                     fmt::format("name '{}': the table is full with {} hosts; remove one first", config.name, size()),
@@ -1567,7 +1582,7 @@ void PresenceTable::each_key(const Host& host, const Visit& visit) {
 /// In all indexes, for one more host or address.
 static_assert(max_hostnames + max_services <= max_addresses);
 void PresenceTable::make_room() {
-    std::vector<HostIndex*> small;
+    boost::container::static_vector<HostIndex*, 5> small;
     for (HostIndex* const index : {&by_name_, &by_mac_, &by_address4_, &by_address6_, &by_offer_})
         if (!index->has_room(max_addresses))
             small.push_back(index);

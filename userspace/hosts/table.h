@@ -238,8 +238,8 @@ public:
     /// A host as an earlier daemon left it, and what its kernel programs do with it in this generation, or none if they
     /// do not run: nobody watched, so it is looked for, by tick(), before it is answered for.  Of `record` what is
     /// meaningful in its state has to be there: the configuration, the segment, id, generation, state, since,
-    /// valid_until, let_go ... Refuses what set() refuses for a new host.  Learned addresses that are others'
-    /// meanwhile are left out.
+    /// valid_until, let_go ... Refuses what set() refuses for a new host, but for what validate() does: that is looked
+    /// at before the host is made of a configuration.  Learned addresses that are others' meanwhile are left out.
     Result<Effects> restore(Host record, pz_stage stage, Instant now);
     /// Whether set() will take it, once make_way() was called.
     Result<> check(const HostConfig& config, SegmentId segment, bool replace);
@@ -331,7 +331,10 @@ private:
     [[nodiscard]] const Host* find_service(SegmentId segment, std::string_view instance, std::string_view type) const;
     HostId take_id(std::optional<HostId> wanted);
     Result<Host*> settable(const HostConfig& config, SegmentId segment, bool replace);
-    Result<> check_room(const HostConfig& config, SegmentId segment, const Host* replaced, bool makes_way);
+    template <class Config> // HostConfig, or Host, which has one
+    Result<> check_room(const Config& config, SegmentId segment, const Host* replaced, bool makes_way);
+    template <class Config>
+    Effects forget_others(const Config& config, SegmentId segment);
     [[nodiscard]] Result<> check_offers(const HostOffers& offers, SegmentId segment, const Host* replaced) const;
     template <class Visit>
     void each_key(const Host& host, const Visit& visit);
