@@ -1939,9 +1939,9 @@ TEST_F(Links, R2_ASleeperWhoseLinkIsBackIsLookedForThenServedAndAnnouncedForAMin
     EXPECT_EQ(lines(regain()), Lines{}) << "it is back already";
     const double t = 3600;
     Lines expected;
-    for (const double at : {0.5, 1.0, 1.5, 2.0, 2.5})
-        for (const char* ip : {"192.0.2.1", "192.0.2.2", "2001:db8::1"})
-            expected.push_back(fmt::format("{:g} probe {}", t + at, ip));
+    const std::array in_turn{"192.0.2.1", "192.0.2.2", "2001:db8::1"};
+    for (std::size_t i = 0; i < 5; ++i)
+        expected.push_back(fmt::format("{:g} probe {}", t + 0.5 * static_cast<double>(i + 1), in_turn[i % 3]));
     expected.push_back(fmt::format("{:g} serve", t + 3));
     for (const double at : {3.0, 4.0, 6.0, 10.0, 18.0, 34.0, 66.0})
         expected.push_back(fmt::format("{:g} announce", t + at));
@@ -2301,6 +2301,43 @@ TEST(TableScale, TickLooksOnlyAtHostsThatAreDue) {
     while (table.next_deadline().value() <= start + 4s)
         table.tick(start + 4s, last_seen);
     EXPECT_EQ(asked, count);
+}
+
+/// What can wait does not keep others unanswered for: neither announcements nor the probes after the first ones.
+TEST(TableScale, AllAreAskedForAndAnsweredForBeforeAnyIsAnnouncedOrAskedAgain) {
+    constexpr std::uint32_t count = 4 * PresenceTable::hosts_at_a_time;
+    PresenceTable table{TableOptions{}};
+    for (std::uint32_t i = 0; i < count; ++i) {
+        Host host;
+        host.id = i;
+        host.generation = i + 1;
+        host.segment = lan;
+        host.state = HostState::asleep;
+        host.configure(
+            config(fmt::format("h{}", i), 1,
+                   {{IpAddress::v4({10, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)})}}));
+        host.macs = {{{6, 0, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)}}};
+        ASSERT_TRUE(table.restore(host, PZ_STAGE_NONE, start).has_value());
+    }
+    const auto last_seen = [](HostId) { return Instant{}; };
+    /// Of the next so many hosts, in order, what they have in turns that are late.
+    const auto turns = [&](std::size_t hosts, Instant now) {
+        std::vector<std::pair<Kind, std::size_t>> runs;
+        for (std::size_t i = 0; i < hosts / PresenceTable::hosts_at_a_time; ++i)
+            for (const Effect& effect : table.tick(now, last_seen)) {
+                if (runs.empty() || runs.back().first != effect.kind)
+                    runs.emplace_back(effect.kind, 0);
+                ++runs.back().second;
+            }
+        return runs;
+    };
+    using Runs = std::vector<std::pair<Kind, std::size_t>>;
+    EXPECT_EQ(turns(count / 2, start), (Runs{{Kind::probe, count / 2}}));
+    EXPECT_EQ(turns(count, start + 1s), (Runs{{Kind::probe, count}})) << "the others, then those again";
+    for (HostId id = 0; id < count; ++id)
+        EXPECT_NE(table.get(id)->activity->resumes, Instant::max()) << "not asked yet";
+    EXPECT_EQ(turns(count / 2, start + 3s), (Runs{{Kind::serve, count / 2}}));
+    EXPECT_EQ(turns(count, start + 4s), (Runs{{Kind::serve, count / 2}, {Kind::announce, count / 2}}));
 }
 
 // ---- learned addresses ----------------------------------------------------------------------------------------------
@@ -2769,6 +2806,26 @@ TEST_F(Agentless, IsNotAnsweredForBeforeItCouldBeAskedWhenItsLinkIsBack) {
     EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
 }
 
+/// Two of three addresses cannot be asked for, so the third is in each round.
+TEST_F(Agentless, IsAskedForAnotherAddressInTheSameTurnWhenItsLinkIsBack) {
+    found_asleep();
+    table.link_lost(lan);
+    table.link_back(lan, now);
+    const Instant back = now;
+    Lines asked;
+    while (table.next_deadline().value() < back + 3s) {
+        now = std::max(now, *table.next_deadline());
+        for (const Effect& effect : tick())
+            if (effect.address != a6)
+                EXPECT_FALSE(table.not_probed(desk().id, *effect.address));
+            else
+                asked.push_back(fmt::format("{:g}", std::chrono::duration<double>(now - back).count()));
+    }
+    EXPECT_EQ(asked, (Lines{"0", "0.5", "1", "1.5", "2", "2.5"}));
+    now = back + 3s;
+    EXPECT_EQ(lines(tick()), (Lines{"serve", "announce"}));
+}
+
 TEST_F(Agentless, IsNotAnsweredForWhileItWakesBeforeItCouldBeAsked) {
     found_asleep();
     table.link_lost(lan);
@@ -3021,6 +3078,7 @@ private:
                 host.segment == segment && (host.state == HostState::asleep || host.state == HostState::waking)) {
                 ++seen_["link back"];
                 resumed_[id] = now_;
+                turns_.erase(id);
             }
         apply(table_.link_back(segment, now_));
         tick();
@@ -3276,9 +3334,10 @@ private:
                         << "nobody waits for it";
                 break;
             case HostState::asleep:
-                if (resumed_.contains(id)) {
-                    EXPECT_EQ(ips, served(host));
-                    ++seen_["looked for"];
+                if (resumed_.contains(id)) { // all addresses, then each in its turn
+                    const auto [turn, is_first] = turns_.try_emplace(id, 0);
+                    EXPECT_EQ(ips, is_first ? served(host) : Ips{served(host)[turn->second++ % served(host).size()]});
+                    ++seen_[is_first ? "looked for" : "looked for again"];
                     break;
                 }
                 ++seen_["base line"];
@@ -3310,8 +3369,9 @@ private:
             if (!falls_asleep || host->extra->learned.empty()) // else when another node would have answered the probes
                 expected.emplace_back("announce");
             Lines after;
-            for (std::size_t j = i + 1; j < effects.size() && effects[j].host == host->id; ++j)
-                after.push_back(line(effects[j]));
+            for (std::size_t j = i + 1; j < effects.size(); ++j)
+                if (effects[j].host == host->id)
+                    after.push_back(line(effects[j]));
             EXPECT_EQ(after, expected);
         }
     }
@@ -3569,6 +3629,7 @@ private:
     std::set<std::uint32_t> released_; // generations that the kernel released and then forgot
     std::set<SegmentId> lost_; // segments without a link
     std::map<HostId, Instant> resumed_; // looked for since
+    std::map<HostId, std::size_t> turns_; // of those that were asked for all their addresses: how often since then
     std::set<std::uint32_t> chatty_; // generations in which the owner never falls silent
     std::set<std::uint32_t> nic_answers_; // generations in which the NIC answers by itself
     std::map<HostId, Instant> last_seen_;
@@ -3632,6 +3693,7 @@ TEST(TableWalk, KernelAndQueueAlwaysFitTheStates) {
                              "link lost",
                              "link back",
                              "looked for",
+                             "looked for again",
                              "reply while asleep",
                              "reply while waking",
                              "idle reply while waking",

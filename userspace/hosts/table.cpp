@@ -217,11 +217,17 @@ void await_or_forget(Host& host, const Timers& timers, Instant now, Effects& eff
     host.activity.edit().next_probe = now + timers.probe_interval;
 }
 
-/// Asks for every address that has not expired: also for those that were let go, which may be the only ones.
+/// Those that have not expired: also those that were let go, which may be the only ones.
+std::vector<IpAddress> served_addresses(const Host& host) {
+    std::vector<IpAddress> served = held_addresses(host);
+    std::erase_if(served, [&](const IpAddress& ip) { return contains(host.extra->expired, ip); });
+    return served;
+}
+
+/// Asks for every one of them.
 void probe_served(const Host& host, Effects& effects) {
-    for (const IpAddress& ip : held_addresses(host))
-        if (!contains(host.extra->expired, ip))
-            add(effects, Kind::probe, host, ip);
+    for (const IpAddress& ip : served_addresses(host))
+        add(effects, Kind::probe, host, ip);
 }
 
 /// The first announcement, and when the others come: `count` more, in intervals that double from `interval` on.
@@ -231,6 +237,14 @@ void announce(Host& host, const Timers& timers, int count, Duration interval, In
     host.activity.edit().announce_interval = 2 * interval;
     host.activity.edit().next_announce = now + interval;
     host.next_refresh = now + timers.switch_refresh;
+}
+
+/// The first announcement comes when it is its turn: not before others are answered for.
+void announce_later(Host& host, const Timers& timers, int count, Duration interval, Instant first) {
+    host.activity.edit().announcements_left = count + 1;
+    host.activity.edit().announce_interval = interval;
+    host.activity.edit().next_announce = first;
+    host.next_refresh = first + timers.switch_refresh;
 }
 
 /// Its owner is silent: it is answered for from now on.
@@ -245,10 +259,7 @@ void fall_asleep(Host& host, const Timers& timers, std::string reason, Instant n
     if (host.extra->learned.empty())
         return announce(host, timers, 1, timers.announce_interval, now, effects);
     // another node may have one of the learned ones by now, and answers; nobody shall be told before that
-    host.activity.edit().announcements_left = 2;
-    host.activity.edit().announce_interval = timers.announce_interval;
-    host.activity.edit().next_announce = now + timers.announce_interval;
-    host.next_refresh = now + timers.switch_refresh;
+    announce_later(host, timers, 1, timers.announce_interval, now + timers.announce_interval);
 }
 
 /// Asks a host that may be up by now: for the addresses that packets wait for, else for any one.
@@ -263,15 +274,34 @@ void probe_waking(const Host& host, Effects& effects) {
         }
 }
 
+/// Asks a host that is looked for again, for its next address: any sign of it will do.
+void probe_next(Host& host, Effects& effects) {
+    HostActivity& activity = host.activity.edit();
+    if (!std::exchange(activity.asks_again, false))
+        activity.not_asked = 0;
+    const std::vector<IpAddress> all = served_addresses(host);
+    if (!all.empty())
+        add(effects, Kind::probe, host, all[activity.probes++ % all.size()]);
+}
+
 /// The probes of a host that is asleep and looked for, or waking; when it is looked for its silence begins with the
 /// first of them.
 void ask(Host& host, const Timers& timers, Instant now, Effects& effects) {
     const std::size_t before = effects.size();
-    host.state == HostState::waking ? probe_waking(host, effects) : probe_served(host, effects);
-    host.activity.edit().asked = effects.size() - before;
-    host.activity.edit().next_probe = now + timers.waking_probe;
-    if (host.activity->resumes == Instant::max())
-        host.activity.edit().resumes = now + timers.resume_silence;
+    HostActivity& activity = host.activity.edit();
+    const bool is_first = activity.resumes == Instant::max();
+    if (host.state == HostState::waking) {
+        probe_waking(host, effects);
+    } else if (is_first) {
+        activity.probes = 0;
+        probe_served(host, effects);
+    } else {
+        probe_next(host, effects);
+    }
+    activity.asked = effects.size() - before;
+    activity.next_probe = now + timers.waking_probe;
+    if (is_first)
+        activity.resumes = now + timers.resume_silence;
 }
 
 /// The owner uses `ip`: packets held for it go out.
@@ -453,10 +483,8 @@ bool is_served(const Host& host, const IpAddress& ip) {
 }
 
 std::vector<IpAddress> answered_addresses(const Host& host) {
-    std::vector<IpAddress> answered;
-    for (const IpAddress& ip : held_addresses(host))
-        if (is_served(host, ip) && !contains(host.extra->let_go, ip))
-            answered.push_back(ip);
+    std::vector<IpAddress> answered = served_addresses(host);
+    std::erase_if(answered, [&](const IpAddress& ip) { return contains(host.extra->let_go, ip); });
     return answered;
 }
 
@@ -654,7 +682,8 @@ Result<Effects> PresenceTable::remove(std::string_view name) {
     free_ids_.push_back(id);
     std::ranges::push_heap(free_ids_, std::greater());
     hosts_[id].reset();
-    drop_stale_deadlines();
+    drop_stale(soon_);
+    drop_stale(later_);
     return effects;
 }
 
@@ -1044,12 +1073,19 @@ bool PresenceTable::not_probed(HostId id, const IpAddress& address, bool for_now
     }
     if (!host.activity->resumes || host.activity->asked == 0)
         return false;
-    --host.activity.edit().asked;
-    if (host.activity->asked > 0)
+    HostActivity& activity = host.activity.edit();
+    if (--activity.asked > 0)
         return false;
-    host.activity.edit().resumes = Instant::max(); // the silence begins when one can be sent
+    const bool is_one_of_several = host.state == HostState::asleep && activity.probes > 0; // probe_next()
+    const bool has_others = is_one_of_several && ++activity.not_asked < served_addresses(host).size();
+    if (has_others) {
+        activity.next_probe -= options_.timers.waking_probe; // the next address, at once
+        activity.asks_again = true;
+    } else {
+        activity.resumes = Instant::max(); // the silence begins when one can be sent
+    }
     schedule(host);
-    return true;
+    return !has_others;
 }
 
 Defence PresenceTable::defence(const Host& host, const IpAddress& address, Instant now) const {
@@ -1096,26 +1132,31 @@ Effects PresenceTable::on_conflict(HostId id, std::uint32_t generation, const Ip
 }
 
 Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& last_seen) {
-    std::vector<HostId> due;
-    while (!deadlines_.empty() && deadlines_.front().first <= now && due.size() < hosts_at_a_time) {
-        const HostId id = deadlines_.front().second;
-        due.push_back(id);
-        at(id).due.reset();
-        drop_stale_deadlines();
-    }
     Effects effects;
-    for (const HostId id : due) {
-        Host& host = at(id);
-        run(host, now, last_seen, effects);
-        schedule(host);
-    }
+    std::size_t turns = 0;
+    const auto run_due = [&](Queue& queue, const auto& reset) {
+        std::vector<HostId> due;
+        for (; !queue.deadlines.empty() && queue.deadlines.front().first <= now && turns < hosts_at_a_time; ++turns) {
+            due.push_back(queue.deadlines.front().second);
+            reset(at(due.back()));
+            drop_stale(queue);
+        }
+        for (const HostId id : due) {
+            run(at(id), now, last_seen, effects);
+            schedule(at(id));
+        }
+    };
+    run_due(soon_, [](Host& host) { host.due.reset(); });
+    run_due(later_, [](Host& host) { host.activity.edit().due_later.reset(); });
     return effects;
 }
 
 std::optional<Instant> PresenceTable::next_deadline() const {
-    if (deadlines_.empty())
-        return std::nullopt;
-    return deadlines_.front().first;
+    std::optional<Instant> next;
+    for (const Queue* const queue : {&soon_, &later_})
+        if (!queue->deadlines.empty())
+            next = std::min(next.value_or(Instant::max()), queue->deadlines.front().first);
+    return next;
 }
 
 // ---- links ----
@@ -1252,7 +1293,7 @@ void PresenceTable::run(Host& host, Instant now, const std::function<Instant(Hos
             host.activity.edit().resumes.reset();
             add(effects, Kind::serve, host);
             if (!wake_if_due(host, timers, now, effects))
-                announce(host, timers, resumed_announcements, timers.resumed_announce, now, effects);
+                announce_later(host, timers, resumed_announcements, timers.resumed_announce, now);
         } else if (wake_if_due(host, timers, now, effects)) {
             break;
         } else if (host.activity->announcements_left > 0 && now >= host.activity->next_announce) {
@@ -1403,6 +1444,7 @@ bool PresenceTable::ask_for(Host& host, IpAddress ip, Instant now, Effects& effe
 /// Puts the host where tick() finds it in time.
 void PresenceTable::schedule(Host& host) {
     std::optional<Instant> due;
+    std::optional<Instant> due_later;
     const auto at = [&due](Instant instant) { due = due ? std::min(*due, instant) : instant; };
     switch (host.state) {
     case HostState::awake:
@@ -1432,8 +1474,12 @@ void PresenceTable::schedule(Host& host) {
         if (!has_link(host))
             break;
         if (const auto resumes = host.activity->resumes) {
-            at(host.activity->next_probe);
-            at(*resumes);
+            if (*resumes == Instant::max()) {
+                at(host.activity->next_probe);
+            } else {
+                due_later = host.activity->next_probe;
+                at(*resumes);
+            }
             break;
         }
         if (host.wake_wanted)
@@ -1441,7 +1487,7 @@ void PresenceTable::schedule(Host& host) {
         if (const auto to_renew = renewal(host, options_.timers))
             at(to_renew->first);
         if (host.activity->announcements_left > 0)
-            at(host.activity->next_announce);
+            due_later = host.activity->next_announce;
         at(host.next_refresh);
         break;
     case HostState::waking:
@@ -1463,29 +1509,38 @@ void PresenceTable::schedule(Host& host) {
             if (host.extra->valid_until[i] && !contains(host.extra->expired, host.addresses[i].ip))
                 at(*host.extra->valid_until[i]);
     settle(host);
-    if (due == host.due)
+    put(soon_, host.due, due, host.id);
+    if (due_later != host.activity->due_later)
+        put(later_, host.activity.edit().due_later, due_later, host.id);
+    drop_stale(later_); // also when settle() has let go of what was in there
+}
+
+/// `due` is the host's of that queue.
+void PresenceTable::put(Queue& queue, std::optional<Instant>& due, std::optional<Instant> at, HostId id) {
+    if (due == at)
         return;
-    host.due = due;
-    if (due) {
-        deadlines_.emplace_back(*due, host.id);
-        std::ranges::push_heap(deadlines_, std::greater());
+    due = at;
+    if (at) {
+        queue.deadlines.emplace_back(*at, id);
+        std::ranges::push_heap(queue.deadlines, std::greater());
     }
-    drop_stale_deadlines();
+    drop_stale(queue);
 }
 
 /// So that next_deadline() is one, and that there are never many others.
-void PresenceTable::drop_stale_deadlines() {
-    const auto is_stale = [this](const Deadline& deadline) {
+void PresenceTable::drop_stale(Queue& queue) {
+    auto& deadlines = queue.deadlines;
+    const auto is_stale = [&](const Deadline& deadline) {
         const Host* const host = get(deadline.second);
-        return host == nullptr || host->due != deadline.first;
+        return host == nullptr || queue.due(*host) != deadline.first;
     };
-    if (constexpr std::size_t few = 64; deadlines_.size() > 2 * size() + few) {
-        std::erase_if(deadlines_, is_stale);
-        std::ranges::make_heap(deadlines_, std::greater());
+    if (constexpr std::size_t few = 64; deadlines.size() > 2 * size() + few) {
+        std::erase_if(deadlines, is_stale);
+        std::ranges::make_heap(deadlines, std::greater());
     }
-    while (!deadlines_.empty() && is_stale(deadlines_.front())) {
-        std::ranges::pop_heap(deadlines_, std::greater());
-        deadlines_.pop_back();
+    while (!deadlines.empty() && is_stale(deadlines.front())) {
+        std::ranges::pop_heap(deadlines, std::greater());
+        deadlines.pop_back();
     }
 }
 

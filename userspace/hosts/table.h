@@ -177,6 +177,9 @@ struct HostActivity {
     /// asked yet, since there is no link, or tick() was not called since, or no probe could be sent.
     std::optional<Instant> resumes;
     std::size_t asked = 0; // while it resumes: the probes of the last round, less those that could not be sent
+    /// As Host::due, for what waits while anything else is due for any host: announcements, and the probes of a host
+    /// that resumes after the first ones.
+    std::optional<Instant> due_later;
     Instant triggered{};
     Instant held_until{}; // waking: packets that wait are dropped then; that is before state_deadline after a lost link
     Instant next_probe{};
@@ -184,7 +187,7 @@ struct HostActivity {
     /// spoke.
     std::optional<Instant> next_check;
     int unanswered = 0;
-    std::size_t probes = 0; // in all
+    std::size_t probes = 0; // in all, or while it resumes since it was asked for all addresses: whose turn it is
     std::size_t not_asked = 0; // addresses of this turn that could not be asked for ...
     bool asks_again = false; // ... and the next one is asked for in the same turn
 };
@@ -312,8 +315,9 @@ public:
     /// What on_conflict() would do.
     [[nodiscard]] Defence defence(const Host& host, const IpAddress& address, Instant now) const;
 
-    /// What is due, for at most `hosts_at_a_time`: next_deadline() stays in the past while there are more.  `last_seen`
-    /// reads pz_live: when the kernel last saw a frame of the owner.
+    /// What is due, for at most `hosts_at_a_time`: next_deadline() stays in the past while there are more.  What may
+    /// wait (HostActivity::due_later) comes when nothing else is due.  `last_seen` reads pz_live: when the kernel last
+    /// saw a frame of the owner.
     static constexpr std::size_t hosts_at_a_time = 256;
     Effects tick(Instant now, const std::function<Instant(HostId)>& last_seen);
     /// When tick() wants to be called next; nullopt = nothing is pending.
@@ -355,7 +359,9 @@ private:
     Host* current(HostId id, std::uint32_t generation);
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);
-    void drop_stale_deadlines();
+    struct Queue;
+    void put(Queue& queue, std::optional<Instant>& due, std::optional<Instant> at, HostId id);
+    void drop_stale(Queue& queue);
     [[nodiscard]] bool has_link(const Host& host) const { return !without_link_.contains(host.segment); }
     void resume(Host& host, Instant now, Effects& effects);
     void resume_care(Host& host, pz_stage stage, Instant now, Effects& effects);
@@ -373,7 +379,13 @@ private:
     HostIndex by_offer_; // first labels of names, and service instances
     std::set<std::tuple<SegmentId, IpAddress, HostId>> ending_; // IPv6 addresses of hosts of which one has an end
     using Deadline = std::pair<Instant, HostId>;
-    std::vector<Deadline> deadlines_; // a heap, the next one first; others may be stale, and are no longer Host::due
+    /// A heap, the next one first; others may be stale, and are no longer what `due` says.
+    struct Queue {
+        std::optional<Instant> (*due)(const Host& host);
+        std::vector<Deadline> deadlines = {};
+    };
+    Queue soon_{[](const Host& host) { return host.due; }};
+    Queue later_{[](const Host& host) { return host.activity->due_later; }};
     std::set<SegmentId> without_link_;
 };
 
