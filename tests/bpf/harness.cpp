@@ -318,6 +318,11 @@ void DataPath::reset() {
     drain();
 }
 
+int DataPath::wait_for_triggers() {
+    constexpr int limit_ms = 1000;
+    return ring_buffer__poll(triggers_ring_, limit_ms);
+}
+
 void DataPath::put_xsks(std::uint32_t first, std::span<const int> sockets) {
     xsk_first_ = first;
     xsk_count_ = static_cast<std::uint32_t>(sockets.size());

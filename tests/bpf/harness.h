@@ -170,6 +170,8 @@ public:
     std::uint32_t run_quickly(ByteView frame, Bytes& out) const;
     [[nodiscard]] std::map<std::uint32_t, std::uint64_t> counters() const;
     void drain(); // forgets events
+    /// Until somebody is woken for the ring of triggers, a second at most; takes what is there, and says how many.
+    [[nodiscard]] int wait_for_triggers();
     [[nodiscard]] std::size_t trigger_ring_size() const;
     [[nodiscard]] std::size_t overheard_ring_size() const;
     /// Takes the events from the ring and counts them.

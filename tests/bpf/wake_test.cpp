@@ -348,8 +348,7 @@ TEST_F(WakeTest, WithoutAnIntervalEveryTriggerIsReported) {
               triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
 }
 
-// ---- at once: the kernel sends the first Magic Packet
-// ----------------------------------------------------------------
+// ---- at once: the kernel sends the first Magic Packet ---------------------------------------------------------------
 
 class WakeAtOnceTest : public DataPathTest {
 protected:
@@ -457,6 +456,13 @@ TEST_F(WakeAtOnceTest, NotBeyondTheHostsAllowance) {
     for (const auto port : U16{1000, 1001})
         check_sent(Ether{} / Ip4{} / Tcp{.source_port = port}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
     check_not_sent(Ether{} / Ip4{} / Tcp{.source_port = 1002}, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+}
+
+TEST_F(WakeAtOnceTest, TheDaemonIsWokenForItALittleLater) {
+    Bytes out;
+    const auto frame = (Ether{} / Ip4{} / Tcp{}).bytes();
+    EXPECT_EQ(kernel().run_quickly(frame, out), std::uint32_t{XDP_TX});
+    EXPECT_EQ(kernel().wait_for_triggers(), 1);
 }
 
 TEST_F(WakeAtOnceTest, NotWithoutAnEvent) {
