@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A gateway whose served interface is a bridge: docs/operations.md, "On an office bridge"."""
 
-import contextlib
 import random
 import signal
 import socket
@@ -77,15 +76,6 @@ def answer(node, host, address=None):
         return wire.frames(match)
 
     return wait_until(f"{address} is answered for", asked)[0]
-
-
-@contextlib.contextmanager
-def stopped(proxy):
-    proxy.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        proxy.process.send_signal(signal.SIGCONT)
 
 
 def answered(node, host):
@@ -275,7 +265,7 @@ def R33_a_port_that_cannot_be_served_is_named_and_the_others_go_on(lan):
     assert "port port2 is not served" in failed["text"] and "XDP program" in failed["text"], failed
     assert answer(lan.client, lan.host).arp[1] == lan.host.mac
     gateway.ip("link", "set", "dev", "port2", "xdpdrv", "off")
-    with stopped(proxy):  # it hears of both at once
+    with proxy.stopped():  # it hears of both at once
         gateway.batch(["link set port2 down", "link set port2 up"])
     wait_ports(proxy, *PORTS)
     assert answer(third, lan.host).arp[1] == lan.host.mac
@@ -287,7 +277,7 @@ def R33_a_port_whose_successor_looks_the_same_is_served(lan):
     proxy = sleeper(lan)
     gateway = lan.gateway_ns
     index = gateway.ip_json("link", "show", "port2")[0]["ifindex"]
-    with stopped(proxy):
+    with proxy.stopped():
         gateway.ip("link", "del", "port2")
         gateway.batch([f"link add name port2 index {index} type veth peer name eth0 address {third.mac} "
                        f"netns {third.ns.name}", "link set port2 master br0 up"])

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What wakes a sleeper, what does not, and that the connection which woke it completes."""
 
-import contextlib
-import signal
 import socket
 import threading
 import time
@@ -39,22 +37,12 @@ def R30_tcp_connection_completes_cold(lan):
     assert_keeps_addresses(lan)
 
 
-@contextlib.contextmanager
-def stopped(proxy):
-    """The daemon runs no further; the kernel does."""
-    proxy.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        proxy.process.send_signal(signal.SIGCONT)
-
-
 @test()
 def R30_the_kernel_wakes_at_once_while_the_daemon_is_stopped(lan):
     """The first SYN becomes a Magic Packet, and is delivered when the daemon runs again."""
     proxy = sleeper(lan)
     wire = lan.segments[0].gateway_port()
-    with stopped(proxy):
+    with proxy.stopped():
         connection = lan.client.connect(lan.host.ip4)  # the host gets the second SYN: the kernel has let go by then
         lan.host.wait_up(since=connection.started)
         packets = wire.frames(lambda f: f.ethertype == ETH_MAGIC)
@@ -72,7 +60,7 @@ def R30_the_kernel_leaves_to_the_daemon_whom_the_policy_asks_about(lan):
     proxy = sleeper(lan, "--deny-from", "203.0.113.0/24")
     wire = lan.segments[0].gateway_port()
     attempt = threading.Thread(target=lambda: lan.client.connect(lan.host.ip4), daemon=True)
-    with stopped(proxy):
+    with proxy.stopped():
         attempt.start()
         time.sleep(1.5)
         assert not wire.frames(lambda f: f.ethertype == ETH_MAGIC), "a Magic Packet that no policy was asked about"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """proxzzyd on a LAN's gateway, and proxzzyctl talking to it."""
 
+import contextlib
 import json
 import os
 import re
@@ -87,6 +88,15 @@ class Proxy:
         self.check_log()
         if sig != signal.SIGKILL and code != 0:
             raise AssertionError(f"proxzzyd ended with {code}: {self.text()[-2000:]}")
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """The daemon runs no further; the kernel does."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def wait_ended(self, timeout=10):
         """The exit status of a daemon that ends by itself."""
