@@ -67,7 +67,7 @@ class Subject:
     """A gateway with sleeping hosts, and its client; every wake is another host's first."""
 
     def __init__(self, stack, name, wakes):
-        self.name, self.wakes, self.next = name, wakes, WARM_UP
+        self.name, self.next = name, WARM_UP
         hosts = WARM_UP + wakes
         cable = stack.enter_context(Cable(f"wake-{name}"))
         self.proxy = cable.proxy("--max-hosts", hosts + ASKED, "--log-level", "warn", *SUBJECTS[name])

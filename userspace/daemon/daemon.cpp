@@ -1408,11 +1408,10 @@ void Daemon::pin_neighbours(const Host& host, const Segment& segment, const std:
     const auto device = Segments::l3_device(segment);
     if (!device)
         return;
-    const auto known = seen_.find(host.id);
     for (const auto& address : addresses) {
         if (pinned_ >= max_pinned)
             return; // the stack asks for the others, and the filter answers
-        if (known != seen_.end() && known->second.neighbours.contains(address))
+        if (const auto known = seen_.find(host.id); known != seen_.end() && known->second.neighbours.contains(address))
             continue;
         const auto pinned = neighbours_.pin(*device, address, owner_mac(host));
         if (!pinned)
