@@ -27,7 +27,7 @@ Result<StoredHost> row(std::uint32_t number) {
     host.since_reason = "configured";
     for (const auto& address : config.addresses)
         host.addresses.push_back({.ip = address.ip});
-    const auto message = PZ_TRY(control::encode({.type = PZ_MSG_HOST_SET, .flags = 1}, config));
+    const auto message = PZ_TRY(control::encode({.type = PZ_MSG_HOST_SET, .flags = NLM_F_REQUEST}, config));
     host.config.assign(message.bytes().begin(), message.bytes().end());
     return host;
 }

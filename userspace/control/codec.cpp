@@ -164,12 +164,12 @@ Decoded<Attribute> next_attribute(std::span<const std::uint8_t>& rest, std::uint
 /// How many attributes of a type there are, as far as they can be read.
 std::size_t count(std::span<const std::uint8_t> attributes, std::uint16_t type) {
     std::size_t found = 0;
-    for (nlattr header; attributes.size() >= sizeof header;) {
-        std::memcpy(&header, attributes.data(), sizeof header);
-        found += (header.nla_type & NLA_TYPE_MASK) == type ? 1U : 0U;
-        if (header.nla_len < sizeof header || NLA_ALIGN(std::size_t{header.nla_len}) > attributes.size())
+    std::uint32_t offset = 0;
+    while (!attributes.empty()) {
+        const auto attribute = next_attribute(attributes, offset);
+        if (!attribute)
             break;
-        attributes = attributes.subspan(NLA_ALIGN(std::size_t{header.nla_len}));
+        found += attribute->type == type ? 1U : 0U;
     }
     return found;
 }
@@ -293,13 +293,13 @@ Decoded<> get_fields(std::span<const std::uint8_t> rest, std::uint32_t offset, U
                 return;
             }
             seen |= bit;
-            if constexpr (is_list)
+            if constexpr (is_list) {
                 if (value.empty())
                     value.reserve(count(from_here, attribute.type));
-            if constexpr (is_list)
                 result = get_element(attribute, field.name, field.presence, unknown, value.emplace_back());
-            else
+            } else {
                 result = get(attribute, field.name, unknown, value);
+            }
         });
         if (!known && unknown == Unknown::refuse)
             return refuse_at(attribute.offset, fmt::format("attribute {}: is unknown here", attribute.type));
