@@ -146,8 +146,7 @@ def measure_connect(results, rounds, hosts):
             proxy.add(host, name)
         for _ in range(rounds):
             for name, host in sleepers.items():
-                proxy.ctl("host", "sleep", name)
-                host.suspend()
+                proxy.hand_over(host, name)
             for name in sleepers:
                 proxy.wait_state("asleep", name, 20)
             for family in ("ipv4", "ipv6"):

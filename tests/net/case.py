@@ -62,8 +62,7 @@ def sleeper_in_each(lan):
     proxy = lan.proxy()
     for i, segment in enumerate(lan.segments):
         proxy.add(segment.host, f"host{i}")
-        proxy.ctl("host", "sleep", f"host{i}")
-        segment.host.suspend()
+        proxy.hand_over(segment.host, f"host{i}")
     for i in range(len(lan.segments)):
         proxy.wait_state("asleep", f"host{i}", 15)
     return proxy

@@ -63,7 +63,7 @@ def addresses_end_and_routers_extend_them(lan):
     proxy.put_to_sleep(lan.host)
 
     def answers(address):
-        done = lan.client.run("ndisc6", "-1", "-q", "-r", "1", "-w", "500", address, "eth0", check=False)
+        done = lan.client.run("ndisc6", "-1", "-q", "-r", "3", "-w", "500", address, "eth0", check=False)
         return done.stdout.strip().lower() == lan.host.mac
 
     assert answers(lan.host.ip6) and answers(stray)

@@ -250,9 +250,7 @@ def what_others_say_and_what_a_host_forwards_teaches_nothing(lan):
 @test()
 def a_host_that_nobody_ever_saw_sleeps_unanswered_and_wakes_by_magic_packet(lan):
     proxy = learning(lan)
-    lan.host.suspend()
-    proxy.ctl("host", "sleep", "sleeper")
-    proxy.wait_state("asleep", timeout=15)
+    proxy.put_to_sleep(lan.host)
     assert not learned(proxy)
     assert not is_answered(lan, lan.host.ip4)
     proxy.ctl("host", "wake", "sleeper")

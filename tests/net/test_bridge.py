@@ -462,8 +462,7 @@ def one_address_on_two_interfaces_is_two_hosts(lan):
     for number, segment in enumerate(lan.segments):
         proxy.ctl("host", "add", f"host{number}", "--mac", segment.host.mac, "--ip", first.host.ip4, "--interface",
                   segment.gateway.interface)
-        proxy.ctl("host", "sleep", f"host{number}")
-        segment.host.suspend()
+        proxy.hand_over(segment.host, f"host{number}")
     for number in range(2):
         proxy.wait_state("asleep", f"host{number}", 15)
     for segment in lan.segments:
@@ -472,9 +471,7 @@ def one_address_on_two_interfaces_is_two_hosts(lan):
     for number, other in ((1, 0), (0, 1)):
         segment = lan.segments[number]
         if number == 0:
-            proxy.ctl("host", "sleep", "host1")
-            second.host.suspend()
-            proxy.wait_state("asleep", "host1", 15)
+            proxy.put_to_sleep(second.host, "host1")
         since = time.monotonic()
         segment.client.flush_neighbours()
         with segment.client.ns.entered():

@@ -226,8 +226,7 @@ def two_ports_of_a_gateway_on_one_switch_release_nobody(lan):
     proxy.add(lan.host, "sleeper", "--interface", "lan0")
     proxy.add(lan.host, "again", "--interface", "lanb")  # by mistake: one host, two records
     for name in ("sleeper", "again"):
-        proxy.ctl("host", "sleep", name)
-    lan.host.suspend()
+        proxy.hand_over(lan.host, name)
     for name in ("sleeper", "again"):
         proxy.wait_state("asleep", name, 15)
     ask_everything(lan)
@@ -247,8 +246,7 @@ def a_second_gateway_is_noticed_and_releases_nobody(lan):
     second_proxy = lan.proxy(interfaces=["lanb"], name="second", namespace=namespace)
     for proxy in (first_proxy, second_proxy):
         proxy.add(lan.host)
-        proxy.ctl("host", "sleep", "sleeper")
-    lan.host.suspend()
+        proxy.hand_over(lan.host)
     for proxy in (first_proxy, second_proxy):
         proxy.wait_state("asleep", timeout=15)
     ask_everything(lan)

@@ -95,8 +95,8 @@ def live(lan, operator, name, host, number, wakes):
     time.sleep(number * 5 / len(lan.segments[0].hosts))
     for cycle in range(cycles()):
         address = (host.ip4, host.ip6)[(number + cycle) % 2]
-        operator.sleep(name)
         host.suspend()
+        operator.sleep(name)
         operator.wait(name, "asleep", cycle)
         if cycle % 4 < 2:
             lan.client.ns.ip("neigh", "del", address, "dev", "eth0", check=False)

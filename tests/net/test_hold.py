@@ -44,8 +44,8 @@ def a_hundred_wakes_deliver_every_datagram_in_order(lan):
             client = socket.socket(family, socket.SOCK_DGRAM)
         with client:
             for wake in range(wakes):
-                operator.sleep(name)
                 host.suspend()
+                operator.sleep(name)
                 operator.wait(name, "asleep", 5 * wake)
                 sent = [f"{name}, wake {wake}, datagram {i}".encode() for i in range(5)]
                 for datagram in sent:
@@ -137,8 +137,7 @@ def an_address_that_moves_to_another_host_takes_no_held_packet_with_it(lan):
     proxy.ctl("host", "add", "first", "--mac", first.mac, "--ip", moved)
     proxy.ctl("host", "add", "second", "--mac", second.mac, "--ip", own)
     for name, host in (("first", first), ("second", second)):
-        proxy.ctl("host", "sleep", name)
-        host.suspend()
+        proxy.hand_over(host, name)
     for name in ("first", "second"):
         proxy.wait_state("asleep", name)
     raw, wire = client.packet_socket(), lan.segments[0].gateway_port()
@@ -169,8 +168,7 @@ def two_hosts_that_wake_at_once_get_their_own_packets(lan):
     proxy = lan.proxy()
     for name, host in enumerate(hosts):
         proxy.add(host, str(name), "--wake", f"udp/{PORT}")
-        proxy.ctl("host", "sleep", str(name))
-        host.suspend()
+        proxy.hand_over(host, str(name))
     for name in ("0", "1"):
         proxy.wait_state("asleep", name)
     services = [listen(host) for host in hosts]

@@ -239,8 +239,7 @@ def R2_an_interface_without_a_link_at_the_start_is_served_when_it_has_one(lan):
     assert not interface(proxy)["up"] and interface(proxy)["served"]
     assert "no link yet" in proxy.text(), proxy.text()
     proxy.add(lan.host)
-    proxy.ctl("host", "sleep", "sleeper")
-    lan.host.suspend()
+    proxy.hand_over(lan.host)
     plug(proxy, segment)
     proxy.wait_state("asleep", timeout=15)
     done = lan.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", lan.host.ip4)

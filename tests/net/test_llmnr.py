@@ -125,8 +125,7 @@ def R89_a_resolved_that_has_the_sleepers_name_wakes_it(lan):
         wait_until("resolved has verified its name", lambda: "successfully probed" in resolved.text())
         wire = lan.segments[0].gateway_port()
         since = lan.host.nic.events()[-1]["t"]
-        proxy.ctl("host", "sleep", "sleeper")
-        lan.host.suspend()
+        proxy.hand_over(lan.host)
         wire.wait("the uniqueness query", uniqueness_queries("desk"), 15)
         assert_woken_by_conflict(lan, proxy, "desk", since)
 

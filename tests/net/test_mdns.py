@@ -342,8 +342,7 @@ def R60_R76_avahi_browse_shows_the_services_of_two_sleepers(lan):
     for host, name in zip(lan.segments[0].hosts, ("desk", "table")):
         proxy.add(host, name, "--hostname", f"{name}.local", "--service", f'_ipp._tcp 631 "{name} printer"',
                   "--wake", "tcp/22")
-        proxy.ctl("host", "sleep", name)
-        host.suspend()
+        proxy.hand_over(host, name)
     for name in ("desk", "table"):
         proxy.wait_state("asleep", name, 15)
     with Avahi(lan, lan.client, "client") as avahi:

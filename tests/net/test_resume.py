@@ -86,8 +86,8 @@ def R30_R32_a_host_that_comes_back_on_another_of_its_nics_gets_its_packets_there
             assert client.neighbour(mine)["lladdr"] == dock, f"{mine} is not at the dock"
         # and to sleep again, from there
         wire.seen.clear()
-        proxy.ctl("host", "sleep", "sleeper")
         host.ns.batch(["addr flush dev dock scope global", "link set dock down"])
+        proxy.ctl("host", "sleep", "sleeper")
         proxy.wait_state("asleep", timeout=20)
     assert lan.segments[0].switch_port_of(host.mac) == "gateway"
 

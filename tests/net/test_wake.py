@@ -146,8 +146,7 @@ def R30_connection_begun_while_the_host_falls_asleep_completes(lan):
     proxy = lan.proxy()
     proxy.add(lan.host)
     warm(lan)
-    proxy.ctl("host", "sleep", "sleeper")
-    lan.host.suspend()
+    proxy.hand_over(lan.host)
     assert proxy.state() == "arming"
     connect_and_check(lan, proxy, lan.host.ip4)
 

@@ -152,10 +152,15 @@ class Proxy:
             args += ["--interface", next(s.gateway.interface for s in self.lan.segments if s.host is host)]
         return self.ctl(*args, *more)
 
-    def put_to_sleep(self, host, name="sleeper"):
-        """What a host's own software does: it hands over, then suspends.  Returns when the proxy stands in for it."""
-        self.ctl("host", "sleep", name)
+    def hand_over(self, host, name="sleeper"):
+        """The host asks to be stood in for, and sleeps.  It is off the network first: what a kernel sends by itself
+        (duplicate address detection, group reports) comes at any time, and after the request it is a sign of life."""
         host.suspend()
+        self.ctl("host", "sleep", name)
+
+    def put_to_sleep(self, host, name="sleeper"):
+        """Returns when the proxy stands in for the host."""
+        self.hand_over(host, name)
         self.wait_state("asleep", name, 15)
 
     def interfaces_status(self):
