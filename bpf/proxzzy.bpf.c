@@ -13,7 +13,8 @@
  *   echo request                                        answered, ignored or trigger, by policy
  *   any sign of life of the owner                       released on this frame, passed, event
  *   another node claims a sleeper's address             passed, event
- *   TCP SYN or UDP to a wake port, Magic Packet         trigger: event with the frame, which user space holds
+ *   TCP SYN or UDP to a wake port, Magic Packet         trigger: event with the frame, which user space holds;
+ *                                                       at once: becomes a Magic Packet
  *   mDNS to a sleeper's own address                     steered to the option: AF_XDP, or event and dropped
  *   mDNS, LLMNR, IGMP, MLD to a group with listeners    passed, event with a copy
  *   fragment, source route, bad header or checksum      ignored, by reason

@@ -94,7 +94,7 @@ struct pz_report {
 	__u16 port;
 	__u8 detail;   /* enum pz_sign; TRIGGER: enum pz_asked; OPTION: enum pz_listen */
 	__u8 family;   /* enum pz_family of `address` */
-	__u32 at_once; /* the daemon is not woken: pz_ring_later() */
+	__u32 at_once; /* the daemon is woken later: pz_ring_later() */
 };
 
 PZ_INLINE void pz_fill_event(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report,
@@ -173,17 +173,20 @@ PZ_INLINE int pz_capture(struct pz_ctx *ctx, void *to, __u64 length, const __u64
  */
 PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_report *report)
 {
-	__u64 quietly;
+	__u64 wakeup = 0;
 	__u32 length;
 	void *ring;
 
 	if (!p || !report)
 		return 0;
 	length = p->length;
-	quietly = report->at_once ? BPF_RB_NO_WAKEUP : 0;
 	ring = report->kind >= PZ_EVENT_CONFLICT ? (void *)&pz_overheard_v1 : (void *)&pz_triggers_v1;
 	if (dry_run)
 		return pz_note_event(ctx, p, report, ring);
+	if (report->at_once) /* later there may be no room to wake it by */
+		wakeup = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / 2
+				 ? BPF_RB_FORCE_WAKEUP
+				 : BPF_RB_NO_WAKEUP;
 
 	if (report->kind == PZ_EVENT_NON_WAKE && length > PZ_EVENT_SMALL_FRAME)
 		length = PZ_EVENT_SMALL_FRAME;
@@ -197,7 +200,7 @@ PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struc
 		if (pz_capture(ctx, large->frame, length, PZ_EVENT_LARGE_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &large->event, length);
-		bpf_ringbuf_submit(large, quietly);
+		bpf_ringbuf_submit(large, wakeup);
 	} else if (report->kind == PZ_EVENT_OPTION && length > PZ_EVENT_LARGE_FRAME) {
 		struct pz_event_jumbo *jumbo = bpf_ringbuf_reserve(ring, sizeof(*jumbo), 0);
 
@@ -215,7 +218,7 @@ PZ_GLOBAL int pz_emit(struct pz_ctx *ctx, const struct pz_packet *p, const struc
 		if (pz_capture(ctx, small->frame, length, PZ_EVENT_SMALL_FRAME))
 			length = 0;
 		pz_fill_event(ctx, p, report, &small->event, length);
-		bpf_ringbuf_submit(small, quietly);
+		bpf_ringbuf_submit(small, wakeup);
 	}
 	return 1;
 }

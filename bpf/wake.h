@@ -17,11 +17,17 @@
 #define PZ_MAGIC_PROBES ((9216 + PZ_MAGIC_STRIDE - 1) / PZ_MAGIC_STRIDE)
 
 #ifndef PZ_EGRESS
-/* May a Magic Packet take the frame's place?  The host is behind the same interface, and its record has one MAC for it. */
-PZ_INLINE int pz_wakes_at_once(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_policy *policy)
+/*
+ * May a Magic Packet take the frame's place?  The host is behind the same interface, and its record has one MAC for the
+ * packet's target; what is a Magic Packet itself may be for another host than that.  Of the packets that come before the
+ * daemon hears of the first, one does it.
+ */
+PZ_INLINE int pz_wakes_at_once(struct pz_ctx *ctx, const struct pz_packet *p, const struct pz_policy *policy,
+			       const struct pz_live *live, const struct pz_report *report)
 {
-	return (policy->flags & PZ_POLICY_AT_ONCE) && policy->stage == PZ_STAGE_ASLEEP && !p->group &&
-	       !(p->index_flags & PZ_INDEX_IDENTITY_PROXY) && pz_at(ctx, (__u64)p->length - 1, 1);
+	return (policy->flags & PZ_POLICY_AT_ONCE) && report->reason != PZ_REASON_TRIGGER_MAGIC &&
+	       report->time_ns - live->last_trigger_ns >= PZ_ALARM_NS && policy->stage == PZ_STAGE_ASLEEP &&
+	       !p->group && !(p->index_flags & PZ_INDEX_IDENTITY_PROXY) && pz_at(ctx, (__u64)p->length - 1, 1);
 }
 
 /*
@@ -68,6 +74,9 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 	if (!policy || !live)
 		return pz_ignore(p, PZ_REASON_RELEASED);
 	asked = pz_note_asker(ctx, p, &report);
+#ifndef PZ_EGRESS
+	report.at_once = pz_wakes_at_once(ctx, p, policy, live, &report);
+#endif
 	if (!pz_take_allowance(live, asked, report.time_ns))
 		return pz_ignore(p, PZ_REASON_TRIGGER_THROTTLED);
 	report.detail = asked == PZ_ASKED_AGAIN ? PZ_ASKED_AGAIN : PZ_ASKED_FIRST;
@@ -75,9 +84,6 @@ PZ_INLINE int pz_trigger(struct pz_ctx *ctx, struct pz_packet *p, __u32 host, __
 	if (p->l3 != PZ_L3_MAGIC && !p->magic_port) { /* else the MAC is meant, and no address */
 		report.family = p->target_family;
 		pz_copy16(report.address, p->target);
-#ifndef PZ_EGRESS
-		report.at_once = pz_wakes_at_once(ctx, p, policy);
-#endif
 	}
 	if (!pz_emit(ctx, p, &report)) {
 		pz_mark_lost(live);

@@ -261,20 +261,20 @@ TEST_F(WakeTest, ShortPacketInAPaddedFrameIsHeldWithItsPadding) {
 
 TEST_F(WakeTest, AllowanceIsABurstAndThenOneEventEachInterval) {
     Host host;
-    host.event_interval_ms = 1'000;
+    host.event_interval_ms = 3'000;
     host.event_burst = 3;
     sleeper(host);
-    const auto attempt = Ether{} / Ip4{} / Tcp{};
+    std::uint16_t port = 1000; // each is another connection, none comes again
+    const auto attempt = [&] { return Ether{} / Ip4{} / Tcp{.source_port = port++}; };
     for (int i = 0; i < 3; i++)
-        check(attempt, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+        check(attempt(), triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
     const auto before = kernel().live(host.id).last_trigger_ns;
     for (int i = 0; i < 5; i++)
-        check(attempt, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+        check(attempt(), dropped({PZ_REASON_TRIGGER_THROTTLED}));
     EXPECT_GT(kernel().live(host.id).last_trigger_ns, before) << "a throttled trigger counts as the last one";
-    std::this_thread::sleep_for(std::chrono::milliseconds(1050));
-    const auto another = Ether{} / Ip4{} / Tcp{.source_port = 40'002};
-    check(another, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
-    check(another, dropped({PZ_REASON_TRIGGER_THROTTLED}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(3050));
+    check(attempt(), triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    check(attempt(), dropped({PZ_REASON_TRIGGER_THROTTLED}));
 }
 
 TEST_F(WakeTest, WhoAsksAgainHasAnAllowanceApart) {
@@ -363,12 +363,15 @@ protected:
         host.echo = PZ_ECHO_WAKE;
         return host;
     }
-    /// The event has the packet, and the frame has become a Magic Packet, behind `head`.
+    /// The event has the packet, and the frame, the first one for a while, has become a Magic Packet, behind `head`.
     static void check_sent(const Packet& packet, Expected expected,
                            const Packet& head = Ether{
                                .destination = broadcast_mac, .source = gateway_mac, .type = 0x0842}) {
         expected.verdict = XDP_TX;
         expected.frame = (head / Raw{magic()}).bytes();
+        auto live = kernel().live(host().id);
+        live.last_trigger_ns = 0;
+        kernel().put_live(host().id, live);
         const auto outcome = check(packet, expected);
         ASSERT_EQ(outcome.triggers.size(), 1U);
         EXPECT_EQ(outcome.triggers[0].header.at_once, 1);
@@ -385,7 +388,25 @@ TEST_F(WakeAtOnceTest, R30_APacketThatWakesBecomesAMagicPacket) {
     for (const auto& address : {host_ip6(), host_link_local(), host_temporary_ip6()})
         check_sent(Ether{} / Ip6{.destination = address} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp6(22, address)));
     check_sent(Ether{} / Ip4{} / Icmp4{} / Raw{32, 1}, triggered(PZ_REASON_TRIGGER_ECHO, {.address = host_ip4}));
-    check_sent(Ether{} / Ip4{} / Udp{} / Raw{magic()}, triggered(PZ_REASON_TRIGGER_MAGIC, udp4()));
+}
+
+TEST_F(WakeAtOnceTest, OneOfThoseThatComeTogether) {
+    check_sent(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+    for (const auto port : U16{1000, 1001})
+        check_not_sent(Ether{} / Ip4{} / Tcp{.source_port = port}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
+}
+
+TEST_F(WakeAtOnceTest, NotForAMagicPacket) {
+    // it may be for another host than the one that it was sent to
+    Host other = host();
+    other.id = 30;
+    other.macs = {{{0x02, 0, 0, 0, 0, 0x99}}};
+    other.ip4.clear();
+    other.ip6.clear();
+    kernel().put(other);
+    for (const auto& mac : {host_mac, other.macs[0]})
+        check_not_sent(Ether{.destination = gateway_mac} / Ip4{} / Udp{} / Raw{magic(mac)},
+                       triggered(PZ_REASON_TRIGGER_MAGIC, udp4()));
 }
 
 TEST_F(WakeAtOnceTest, OfEveryLength) {
@@ -463,6 +484,20 @@ TEST_F(WakeAtOnceTest, TheDaemonIsWokenForItALittleLater) {
     const auto frame = (Ether{} / Ip4{} / Tcp{}).bytes();
     EXPECT_EQ(kernel().run_quickly(frame, out), std::uint32_t{XDP_TX});
     EXPECT_EQ(kernel().wait_for_triggers(), 1);
+}
+
+TEST_F(WakeAtOnceTest, TheDaemonIsWokenBeforeTheRingIsFull) {
+    // a later wake-up takes room there, too
+    const auto large = (Ether{} / Ip4{} / Udp{} / Raw{1472, 7}).bytes();
+    Bytes out;
+    for (std::size_t i = 0; i < kernel().trigger_ring_size() / PZ_EVENT_LARGE_SIZE + 1; i++) {
+        auto live = kernel().live(host().id);
+        live.last_trigger_ns = 0;
+        kernel().put_live(host().id, live);
+        (void)kernel().run_quickly(large, out);
+    }
+    EXPECT_GT(kernel().wait_for_triggers(), 0);
+    kernel().drain();
 }
 
 TEST_F(WakeAtOnceTest, NotWithoutAnEvent) {

@@ -1288,10 +1288,12 @@ void Daemon::drop_held(const Effect& effect) {
 }
 
 /// The kernel can send a Magic Packet by the interface that a packet came in by, to the one MAC of its address, and
-/// asks no policy.
+/// asks no policy.  In generic mode it would complete a checksum in what was such a packet.
 bool Daemon::wakes_at_once(const Host& host, const Segment& segment) const {
     const HostOptions& options = host.options;
-    return !is_bridge(*segment.port) && host.identity == Identity::host && !options.magic.secureon &&
+    const auto is_native = [](const Member& member) { return member.mode == fastpath::XdpMode::native; };
+    return !is_bridge(*segment.port) && std::ranges::all_of(segment.port->members, is_native) &&
+           host.identity == Identity::host && !options.magic.secureon &&
            budgets_.allows_every(host.id, options.policy, options_.no_wake_from, now());
 }
 

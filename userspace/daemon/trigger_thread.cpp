@@ -167,13 +167,15 @@ void TriggerThread::run(fastpath::EventRing& ring) {
     std::array<pollfd, 2> waits{
         {{.fd = ring.poll_fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
     constexpr int longest_round_ms = 1000; // for is_alive()
+    bool emptied = true;
     while (true) {
-        if (::poll(waits.data(), waits.size(), longest_round_ms) < 0 && errno != EINTR)
+        // what was left is not told again: nobody was woken for it
+        if (::poll(waits.data(), waits.size(), emptied ? longest_round_ms : 0) < 0 && errno != EINTR)
             return;
         round_ = std::chrono::steady_clock::now();
         if ((waits[1].revents & POLLIN) != 0)
             return;
-        (void)ring.consume(); // poll() comes back at once for what is left
+        emptied = ring.consume();
     }
 }
 

@@ -176,7 +176,7 @@ enum pz_policy_flag {
 	PZ_POLICY_MDNS = 4,  /* UDP to its addresses, port 5353, is mDNS's: it wakes nobody */
 	PZ_POLICY_LLMNR = 8, /* the same for port 5355 and LLMNR */
 	/* any packet to its addresses that triggers may wake it, whoever sends it and whenever: while ASLEEP the kernel
-	 * sends the first Magic Packet itself, to the MAC of the address, where the packet came in */
+	 * makes one in 5 ms a Magic Packet for the MAC of the address, and sends it where the packet came in */
 	PZ_POLICY_AT_ONCE = 16,
 };
 
