@@ -195,6 +195,15 @@ void expect_no_defaults(const HostConfig& config) {
     });
 }
 
+Result<std::vector<HostConfig>> parse_hosts(const std::string& path, std::string_view text,
+                                            const std::filesystem::path& folder) {
+    HostReader reader(path, text, folder);
+    std::vector<HostConfig> hosts;
+    while (auto host = PZ_TRY(reader.next()))
+        hosts.push_back(std::move(*host));
+    return hosts;
+}
+
 TEST(HostWords, NoFieldIsForgotten) {
     HostConfig config = everything();
     expect_no_defaults(config);

@@ -349,15 +349,6 @@ bool HostReader::read_alike(HostConfig& config) {
     return validate(config).has_value();
 }
 
-Result<std::vector<HostConfig>> parse_hosts(const std::string& path, std::string_view text,
-                                            const std::filesystem::path& folder) {
-    HostReader reader(path, text, folder);
-    std::vector<HostConfig> hosts;
-    while (auto host = PZ_TRY(reader.next()))
-        hosts.push_back(std::move(*host));
-    return hosts;
-}
-
 Result<VlanTags> parse_vlan(const std::string& text) {
     const auto dot = text.find('.');
     const auto outer = parse_number<std::uint16_t>(std::string_view(text).substr(0, dot));

@@ -69,10 +69,6 @@ private:
     std::unordered_map<std::string, HostConfig> alike_;
 };
 
-/// All hosts of such a text.
-Result<std::vector<HostConfig>> parse_hosts(const std::string& path, std::string_view text,
-                                            const std::filesystem::path& folder);
-
 /// "20", or "100.20" for two tags
 Result<VlanTags> parse_vlan(const std::string& text);
 
