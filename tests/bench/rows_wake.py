@@ -23,6 +23,7 @@ def syn_to_magic(load, text, p99=None, p99_9=None):
         Row(all_bare, text=f"{text}: p99.9 of a bare thread's wake-up", field="p99_9", unit="us"),
         Row(reply, text=f"{text}: p99 of an ARP request's reply", field="p99", unit="us"),
         Row(all_replies, text=f"{text}: p99.9 of an ARP request's reply", field="p99_9", unit="us"),
+        Row(all_replies, text=f"{text}: ARP requests without a reply", field="lost"),
     ]
 
 

@@ -125,8 +125,10 @@ def measure_syn_to_magic(results, rounds, wakes, seed):
                             ready_us=result["ready_us"], arp_per_second=result["arp_per_second"],
                             **summary(times[subject.name]))
                 for who, path in OTHERS.items():
+                    missing = wakes - len(times[who])
+                    lost[load, who] += missing
                     results.add(f"syn-to-magic/{load}/{who}", statistics.median(times[who]), "us", path,
-                                **summary(times[who]))
+                                lost=missing, **summary(times[who]))
                 for who, values in times.items():
                     all_times[load, who] += values
                     print(f"{load}, {who}: {say(values)}", file=sys.stderr)

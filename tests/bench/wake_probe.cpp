@@ -252,7 +252,7 @@ Result<Clock::time_point> Probe::send(ByteView frame) {
     }
 }
 
-/// Asks for one of the hosts that stay asleep; nanoseconds until the reply.
+/// Asks for one of the hosts that stay asleep; nanoseconds until the reply, 0 if there was none.
 Result<std::uint64_t> Probe::ask_once() {
     auto& arrived = static_cast<volatile __u64&>(skeleton_->bss->reply_ns);
     arrived = 0;
@@ -309,7 +309,8 @@ Result<std::string> Probe::measure(const std::string& load, std::uint32_t first,
             pause();
             bare_times.push_back(bare->wake());
             pause();
-            reply_times.push_back(PZ_TRY(ask_once()));
+            if (const auto reply = PZ_TRY(ask_once()); reply != 0)
+                reply_times.push_back(reply);
             pause();
             const auto time = PZ_TRY(wake(host));
             if (time == 0)
