@@ -9,6 +9,7 @@ import subprocess
 
 from frames import ALL_NODES, Frame, TCP_RST
 from lan import Lan, OWN_PROGRAMS
+from netns import PATIENCE
 
 TESTS = {}
 
@@ -86,7 +87,7 @@ def connect_and_check(lan, proxy, address, port=22, sender=None):
     late = connection.connected - usable
     print(f"magic after {lan.host.magic(connection.started)[0]['t'] - connection.started:.3f} s, up after "
           f"{up - connection.started:.3f} s, connected {late:.3f} s after the host was usable")
-    assert late < 1.0, f"connected {late:.3f} s after the host was up"
+    assert late < PATIENCE, f"connected {late:.3f} s after the host was up"
     source = sender.ip6 if ":" in address else sender.ip4
     accepted = lan.host.service.wait("accept", since=connection.started)
     assert accepted["from"] == source, f"the host sees {accepted['from']}, not {source}"
@@ -104,6 +105,14 @@ def assert_keeps_addresses(lan):
 def arp_replies(host):
     """Matches the ARP replies that give `host`'s first IPv4 address."""
     return lambda f: f.arp is not None and f.arp[0] == 2 and f.arp[2] == host.ip4
+
+
+def announcements(address, mac):
+    return lambda f: f.arp is not None and f.arp[:3] == (1, mac, address) and f.arp[4] == address
+
+
+def is_syn_to(address):
+    return lambda f: f.l4 is not None and f.l4.protocol == 6 and f.l4.dst == address
 
 
 def advertisements(address):

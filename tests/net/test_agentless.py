@@ -44,7 +44,7 @@ def R32_one_file_is_enough_for_a_host_without_an_agent(lan):
         since = time.monotonic()
         lan.host.suspend()
         proxy.wait_state("asleep", timeout=20)
-        done = lan.client.run("arping", "-c", "1", "-w", "3", "-I", "eth0", lan.host.ip4)
+        done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
         assert lan.host.mac.upper() in done.stdout, done.stdout
         assert_slept(lan, proxy, since)
         connect_and_check(lan, proxy, lan.host.ip4)
@@ -110,7 +110,7 @@ def R32_whom_the_gateway_cannot_ask_is_not_taken_for_silent(lan):
     wait_until("the printer is answered for", lambda: is_answered(printer), 20)
 
     printer.power_on()
-    printer.run("arping", "-c", "1", "-w", "3", "-I", "eth0", lan.client.ip4)
+    printer.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.client.ip4)
     proxy.wait_state("awake", "printer")
     lan.gateway.ns.ip("addr", "del", own, "dev", lan.gateway.interface)
     before = len(not_asked(proxy))

@@ -115,7 +115,7 @@ def R18_R25_a_client_behind_any_port_of_a_bridge_gets_answers(lan):
     with host.card.entered():
         wire = Capture(PacketSocket("n1"), "in")
     for node in (lan.client, third):
-        done = node.run("arping", "-c", "1", "-w", "10", "-I", "eth0", host.ip4)
+        done = node.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", host.ip4)
         assert host.mac.upper() in done.stdout, done.stdout
         done = node.run("ndisc6", "-1", "-q", "-w", "10000", host.ip6, "eth0")
         assert done.stdout.strip().lower() == host.mac, done.stdout
@@ -466,7 +466,7 @@ def one_address_on_two_interfaces_is_two_hosts(lan):
     for number in range(2):
         proxy.wait_state("asleep", f"host{number}", 15)
     for segment in lan.segments:
-        done = segment.client.run("arping", "-c", "2", "-w", "10", "-I", "eth0", first.host.ip4)
+        done = segment.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", first.host.ip4)
         assert segment.host.mac.upper() in done.stdout, done.stdout
     for number, other in ((1, 0), (0, 1)):
         segment = lan.segments[number]

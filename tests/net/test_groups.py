@@ -72,12 +72,8 @@ def send_to(node, group, port=7000):
             sender.sendto(b"to the group", (group, port))
 
 
-def reaches_gateway(lan, group):
-    """Whether the switch forwards the group's packets to the gateway."""
-    port = lan.segments[0].capture("gateway", "out")
-    send_to(lan.client, group)
-    time.sleep(0.2)
-    return bool(port.frames(lambda f: f.l4 and f.l4.protocol == 17 and f.l4.dst == group))
+def to_group(group):
+    return lambda f: f.l4 and f.l4.protocol == 17 and f.l4.dst == group
 
 
 @test("bridge", multicast_snooping=True)
@@ -104,14 +100,19 @@ def R39_R40_R60_R84_a_sleeper_stays_in_its_groups_over_many_queries(lan):
         assert len(reports) >= 4 * MEMBERSHIP // INTERVAL, f"{len(reports)} reports of {group}"
         assert all((f.l4.src, f.l4.dst, f.l4.hops) == (lan.host.ll, ALL_MLD, 1) for f in reports), str(reports[0])
     for group in (GROUP4, GROUP6):
-        assert reaches_gateway(lan, group), group
+        port = lan.segments[0].capture("gateway", "out")
+        send_to(lan.client, group)
+        port.wait(f"what is sent to {group}, at the gateway", to_group(group))
     assert not wire.frames(lambda f: (m := igmp(f)) and m[0] == LEAVE), "nothing was left"
     assert_slept(lan, proxy)
 
     proxy.stop()
     for group in (GROUP4, GROUP6, MDNS6, LLMNR6):
         wait_until(f"{group} falls away", lambda: "gateway" not in listeners(lan, group), 3 * MEMBERSHIP)
-    assert not reaches_gateway(lan, GROUP4), "the test would show nothing"
+    port = lan.segments[0].capture("gateway", "out")
+    send_to(lan.client, GROUP4)
+    time.sleep(0.5)
+    assert not port.frames(to_group(GROUP4)), "the test would show nothing"
 
 
 @test("bridge", multicast_snooping=True)
@@ -119,10 +120,10 @@ def R39_a_sleepers_groups_are_reported_before_anybody_asks(lan):
     wire = lan.segments[0].gateway_port()
     proxy = sleeper(lan, *OFFERS)
     for group in (GROUP4, MDNS4, LLMNR4):
-        wire.wait(f"a report of {group}", igmp_reports(group), 1)
-        wire.wait(f"another of {group}", igmp_reports(group), 12, 2)
+        wire.wait(f"a report of {group}", igmp_reports(group))
+        wire.wait(f"another of {group}", igmp_reports(group), 30, 2)
     for group in (GROUP6, MDNS6, LLMNR6):
-        wire.wait(f"two reports of {group}", mld_reports(group), 3, 2)
+        wire.wait(f"two reports of {group}", mld_reports(group), count=2)
     assert "gateway" in listeners(lan, GROUP4) and "gateway" in listeners(lan, MDNS6)
     assert_slept(lan, proxy)
 
@@ -184,7 +185,7 @@ def R40_a_query_for_one_group_is_answered_and_one_for_another_is_not(lan):
     before = len(wire.frames(igmp_reports(GROUP4)))
     raw.send(group_query(lan.client, "239.9.9.9"))
     raw.send(group_query(lan.client, GROUP4))
-    wire.wait("the report", igmp_reports(GROUP4), 1, before + 1)
+    wire.wait("the report", igmp_reports(GROUP4), count=before + 1)
     time.sleep(0.5)
     assert len(wire.frames(igmp_reports(GROUP4))) == before + 1
     assert not wire.frames(igmp_reports("239.9.9.9"))

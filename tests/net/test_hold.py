@@ -85,8 +85,12 @@ def what_is_held_for_a_host_is_bounded_and_the_first_packets_are_those_kept(lan)
     for frame in flood:
         raw.send(frame)
     wait_until("all were seen", lambda: sum(proxy.counters()[r] for r in ("trigger-udp", "trigger-throttled")) == 200)
-    shown = proxy.ctl("host", "show", "sleeper")
-    assert shown["state"] == "waking" and shown["held_packets"] == 64, shown
+
+    def held():
+        shown = proxy.ctl("host", "show", "sleeper")
+        return shown["state"], shown["held_packets"]
+
+    wait_until("64 are held", lambda: held() == ("waking", 64))
     wire = lan.segments[0].gateway_port()
     host.power_on()
     proxy.wait_state("awake")

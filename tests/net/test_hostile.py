@@ -25,7 +25,7 @@ def assert_unharmed(lan, proxy):
     assert proxy.process.poll() is None, f"the daemon ended: {proxy.text()[-2000:]}"
     assert [h["config"]["name"] for h in proxy.ctl("hosts")] == ["sleeper"]
     assert_slept(lan, proxy)
-    done = lan.client.run("arping", "-c", "1", "-w", "3", "-I", "eth0", lan.host.ip4)
+    done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
     assert lan.host.mac.upper() in done.stdout, done.stdout
     connect_and_check(lan, proxy, lan.host.ip4)
 

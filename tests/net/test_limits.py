@@ -37,7 +37,7 @@ def programmed(proxy):
 
 
 def assert_answered(lan, address, mac):
-    done = lan.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", address, check=False)
+    done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", address, check=False)
     assert mac.upper() in done.stdout, done.stdout
 
 

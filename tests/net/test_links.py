@@ -65,7 +65,7 @@ def probes(segment):
 
 def assert_untouched(proxy, segment, name):
     """This other network's host is answered for, without a moment of another state."""
-    done = segment.client.run("arping", "-c", "2", "-w", "5", "-I", "eth0", segment.host.ip4)
+    done = segment.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", segment.host.ip4)
     assert segment.host.mac.upper() in done.stdout, done.stdout
     assert proxy.state(name) == "asleep" and not segment.host.magic()
     edges = [e["to"] for e in events(proxy, "state") if e["host"] == name]
@@ -242,7 +242,7 @@ def R2_an_interface_without_a_link_at_the_start_is_served_when_it_has_one(lan):
     proxy.hand_over(lan.host)
     plug(proxy, segment)
     proxy.wait_state("asleep", timeout=15)
-    done = lan.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", lan.host.ip4)
+    done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
     assert lan.host.mac.upper() in done.stdout
 
 

@@ -13,13 +13,13 @@ def R25_R26_R27_R28_ndisc6_gets_the_sleepers_mac(lan):
     client, host = lan.client, lan.host
     wire = client.capture()
     for address in (host.ip6, host.temp, host.ll):
-        done = client.run("ndisc6", "-1", "-q", "-r", "1", "-w", "2000", address, "eth0")
+        done = client.run("ndisc6", "-1", "-q", "-r", "3", "-w", "2000", address, "eth0")
         assert done.stdout.strip().lower() == host.mac, f"{address}: {done.stdout}"
         source = client.ll if address == host.ll else None
         answer = wire.frames(advertisements(address))[0]
         assert_proper_advertisement(answer, host, address, client.mac, source or answer.l4.dst)
         assert answer.l4.dst in (client.ip6, client.ll)
-    assert proxy.counters()["nd-answered"] == 3
+    assert proxy.counters()["nd-answered"] >= 3
     assert_slept(lan, proxy)
 
 

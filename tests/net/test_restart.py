@@ -195,7 +195,7 @@ def a_daemon_that_cannot_follow_leaves_the_kernel_answering(lan):
     proxy.start(wait=False)
     assert proxy.wait_ended(30) == 1, proxy.text()
     assert "a-folder" in proxy.text(), proxy.text()
-    lan.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", lan.host.ip4)
+    lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
     proxy.control = control_path
     with asking(lan):
         proxy.start()
@@ -454,7 +454,7 @@ def on_a_full_disk_changes_are_refused_and_everything_else_goes_on(lan):
         since = proxy.ctl("host", "show", "sleeper")["since_ms"]
         assert "full" in refused(proxy, "host", "sleep", "sleeper")
         assert proxy.ctl("host", "show", "sleeper")["since_ms"] >= since, "it changed nothing, and was undone"
-        done = client.run("arping", "-c", "1", "-w", "2", "-I", "eth0", host.ip4, check=False)
+        done = client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", host.ip4, check=False)
         assert done.returncode == 0, f"a refused request takes a sleeper out of service: {done.stdout}"
         # nobody is kept asleep, or answered for, because a disk is full
         assert proxy.ctl("host", "wake", "sleeper") == {"durable": False}
@@ -476,7 +476,7 @@ def on_a_read_only_disk_the_daemon_serves_what_it_can_read(lan):
         proxy.start()
         assert proxy.state() == "asleep"
         assert str(disk / "state" / "state.db") in proxy.text(), "nobody is told"
-        assert lan.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", lan.host.ip4).returncode == 0
+        assert lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4).returncode == 0
         said = refused(proxy, "host", "add", "other", "--mac", "02:00:00:00:00:77", "--ip", "192.0.2.77")
         assert str(disk / "state" / "state.db") in said and "ead-only" in said, said
         assert names(proxy) == ["sleeper"]

@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 
-from case import advertisements, arp_replies, assert_keeps_addresses, assert_slept, connect_and_check, sleeper, test
+from case import (advertisements, announcements, arp_replies, assert_keeps_addresses, assert_slept, connect_and_check,
+                  is_syn_to, sleeper, test)
 from frames import magic
 from lan import wait_until
 
@@ -37,10 +38,6 @@ class Connecting(threading.Thread):
         self.join(self.timeout + 10)
         assert self.connection, f"connect(): {self.failure!r}"
         return self.connection
-
-
-def is_syn_to(address):
-    return lambda f: f.l4 is not None and f.l4.protocol == 6 and f.l4.dst == address
 
 
 def configure(host, interface="eth0", ip4=None):
@@ -138,7 +135,7 @@ def R32_another_system_with_another_address_on_the_same_mac_is_let_go_at_once(la
     forget_addresses(host)
     host.power_on()
     configure(host, ip4=other)
-    host.run("arping", "-c", "1", "-w", "2", "-I", "eth0", client.ip4)
+    host.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", client.ip4)
     proxy.wait_state("awake")
     released = time.time()
     assert client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", host.ip4, check=False).returncode == 1, \
@@ -151,7 +148,7 @@ def R32_another_system_with_another_address_on_the_same_mac_is_let_go_at_once(la
     assert not gateway_frames_in_the_name_of(wire, host, released), "the proxy spoke for a host that was back"
     wake = proxy.ctl("why", "sleeper")["wakes"][-1]
     assert (wake["outcome"], wake["delivered"], wake["dropped"]) == ("address-not-back", 0, 1), wake
-    assert client.run("arping", "-c", "1", "-w", "2", "-I", "eth0", other).returncode == 0
+    assert client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", other).returncode == 0
     connecting.join()
     assert connecting.failure, "the old address has a service"
 
@@ -270,19 +267,20 @@ def R32_a_nic_that_answers_for_its_sleeper_is_told_of_and_not_fought(lan):
     """ARP and NS offload: two answer for the sleeper, and they say the same.  It is woken as any other."""
     client, host = lan.client, lan.host
     host.ns.sysctl(ipv4__conf__eth0__arp_notify=1)
+    wire = lan.segments[0].gateway_port()
     proxy = sleeper(lan)
     wait_until("the NIC's answers are an event", lambda: events(proxy, "nic-answers"))
-    wire = lan.segments[0].gateway_port()
+    wire.wait("the second announcement", announcements(host.ip4, host.mac), count=2)
     since, begin = time.monotonic(), time.time()
     client.flush_neighbours()
     done = client.run("arping", "-c", "2", "-w", "5", "-I", "eth0", host.ip4, check=False)
     assert host.mac.upper() in done.stdout, done.stdout
-    done = client.run("ndisc6", "-q", "-r", "1", host.ip6, "eth0")
+    done = client.run("ndisc6", "-q", "-r", "3", host.ip6, "eth0")
     assert done.stdout.strip().lower() == host.mac, done.stdout
     assert host.nic.events("answered", since), "the NIC did not answer"
     assert_slept(lan, proxy, since)
     assert len(events(proxy, "nic-answers")) == 1 and not events(proxy, "conflict"), events(proxy, "conflict")
-    defence = wire.frames(lambda f: f.when > begin + 2.5 and f.arp is not None and f.arp[0] == 1 and f.src == host.mac)
+    defence = wire.frames(lambda f: f.when > begin and f.arp is not None and f.arp[0] == 1 and f.src == host.mac)
     assert not defence, [str(f) for f in defence]
 
     connect_and_check(lan, proxy, host.ip4)

@@ -67,6 +67,7 @@ def a_service_manager_is_told_of_ready_reload_watchdog_and_stop(lan):
     at = int(stamp.removeprefix("MONOTONIC_USEC=")) / 1e6
     assert reloaded <= at <= time.monotonic(), f"reloading since {at}, asked for at {reloaded}"
     proxy.stop()
+    notify.wait("STOPPING=1")
     assert notify.texts()[-1] == "STOPPING=1", notify.messages
 
 
@@ -144,7 +145,7 @@ def four_capabilities_are_enough(lan):
     assert proxy.interfaces_status()[0]["egress"], "what leaves is not looked at"
     proxy.add(lan.host)
     proxy.put_to_sleep(lan.host)
-    done = lan.client.run("arping", "-c", "1", "-I", "eth0", lan.host.ip4)
+    done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
     assert lan.host.mac.upper() in done.stdout, done.stdout
     connect_and_check(lan, proxy, lan.host.ip4)
     proxy.stop()
@@ -195,7 +196,7 @@ def the_unit_does_the_whole_story_and_is_removed_without_a_trace(lan):
         systemd.systemctl("reload", "proxzzyd")
         wait_until("the file's host is there", lambda: proxy.run_ctl("host", "show", "sleeper").returncode == 0)
         proxy.put_to_sleep(lan.host)
-        done = lan.client.run("arping", "-c", "1", "-I", "eth0", lan.host.ip4)
+        done = lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
         assert lan.host.mac.upper() in done.stdout, done.stdout
         connect_and_check(lan, proxy, lan.host.ip4)
         assert_keeps_addresses(lan)

@@ -22,7 +22,7 @@ def R32_nothing_is_answered_before_the_host_sleeps(lan):
     with talking(lan):
         proxy.ctl("host", "sleep", "sleeper")
         for _ in range(5):
-            lan.client.run("arping", "-c", "1", "-w", "1", "-I", "eth0", lan.host.ip4)
+            lan.client.run("arping", "-f", "-c", "5", "-w", "6", "-I", "eth0", lan.host.ip4)
             shown = proxy.ctl("host", "show", "sleeper")
             assert shown["state"] == "arming", shown
     assert not wire.frames(arp_replies(lan.host)), "the proxy answered for a host that was awake"

@@ -50,7 +50,7 @@ def solicitations_reach_the_proxy_through_a_switch_that_snoops(lan):
 
 def snoops(lan, at_gateway):
     """What is multicast to a group without listeners at the gateway does not get there."""
-    done = lan.client.run("ndisc6", "-1", "-q", "-r", "1", "-w", "300", lan.host.ip6, "eth0")
+    done = lan.client.run("ndisc6", "-1", "-q", "-r", "3", "-w", "1000", lan.host.ip6, "eth0")
     assert done.stdout.strip().lower() == lan.host.mac, "the host itself answers"
     group = group_mac(solicited_node(lan.host.ip6))
     seen = at_gateway.frames(lambda f: f.dst == group)

@@ -101,6 +101,17 @@ class Avahi(BusDaemon):
         done = self.run("avahi-browse", "--parsable", "--terminate", "--no-db-lookup", *what)
         return [found(line) for line in done.stdout.splitlines()]
 
+    def browse_until(self, complete, *what):
+        """browse(), repeated until `complete` is true of what was found: it ends some second after the question."""
+        last = []
+
+        def look():
+            last[:] = self.browse(*what)
+            return complete(last)
+
+        wait_until(f"avahi-browse {' '.join(what)} finds all", look, 20)
+        return last
+
     @contextlib.contextmanager
     def browsing(self, *what):
         path = self.lan.folder / f"browse.{self.node.ns.name}"

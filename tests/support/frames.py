@@ -10,6 +10,8 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
+from netns import PATIENCE
+
 ETH_ARP = 0x0806
 ETH_IP4 = 0x0800
 ETH_IP6 = 0x86DD
@@ -319,9 +321,9 @@ class Capture:
                 self.seen.append(frame)
         return [frame for frame in self.seen if match(frame)]
 
-    def wait(self, what, match, timeout=5.0, count=1):
+    def wait(self, what, match, timeout=15.0, count=1):
         """The frames for which `match` is true, as soon as there are `count`."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while len(found := self.frames(match)) < count:
             if time.monotonic() > deadline:
                 listing = "\n  ".join(str(frame) for frame in self.seen[-40:])

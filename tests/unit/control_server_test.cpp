@@ -339,7 +339,7 @@ TEST_F(ControlServer, ASlowReaderIsDroppedAndHoldsNobodyUp) {
     slow.send(RawMessage(PZ_MSG_HOST_GET, NLM_F_REQUEST | NLM_F_DUMP));
     Client ctl = client();
     EXPECT_EQ(ctl.get<DaemonStatus>(PZ_MSG_STATUS_GET)->hosts, hosts) << "others are served meanwhile";
-    std::this_thread::sleep_for(600ms);
+    std::this_thread::sleep_for(3s);
     const auto made = daemon.run([&] { return daemon.service.gets; });
     EXPECT_GT(made, 10U);
     EXPECT_LT(made, hosts / 10) << "no more of a dump is made than the socket accepts";

@@ -241,7 +241,7 @@ protected:
     /// Every frame is where it belongs when nothing is on its way.
     static void expect_settled(DeviceSockets& device) {
         for (Socket& socket : device.sockets()) {
-            for (int i = 0; i < 100 && socket.ledger().count(Owner::tx) != 0; i++) {
+            for (int i = 0; i < 5000 && socket.ledger().count(Owner::tx) != 0; i++) {
                 ASSERT_TRUE(socket.reap());
                 ::usleep(1000);
             }
@@ -444,7 +444,7 @@ TEST_F(SteeredTest, R62_WhatOptionsListenToIsCopied) {
         to_group[25] = static_cast<std::uint8_t>(~sum);
         send(to_group);
         for (int i = 0;
-             i < 200 && counted(PZ_REASON_MULTICAST_COPIED) - before + counted(PZ_REASON_NOBODY) - nobody == 0; i++)
+             i < 5000 && counted(PZ_REASON_MULTICAST_COPIED) - before + counted(PZ_REASON_NOBODY) - nobody == 0; i++)
             ::usleep(1000);
         EXPECT_EQ(counted(PZ_REASON_MULTICAST_COPIED) - before, copied);
     };

@@ -14,8 +14,7 @@ VLAN = 100
 
 
 def fall_asleep(proxy, host, name="sleeper"):
-    proxy.ctl("host", "sleep", name)
-    host.suspend()
+    proxy.hand_over(host, name)
     proxy.wait_state("asleep", name)
 
 
