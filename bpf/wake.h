@@ -194,6 +194,8 @@ PZ_GLOBAL int pz_magic_around(struct pz_ctx *ctx, __u32 probe, __u64 mac, __u32 
 	int turn, at, result = 0;
 
 	mac &= 0xffffffffffff;
+	if (!mac)
+		return 0; /* six times nobody's, and the usual filling */
 	for (turn = 0; turn < PZ_MAGIC_PERIOD; turn++) {
 		if (!(mac & 1) && pz_may_have(&pz_bits_mac_v1, buckets_mac, pz_hash_mac(mac))) {
 			at = pz_magic_at(ctx, probe + turn, mac, start, end);
