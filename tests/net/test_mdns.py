@@ -261,6 +261,7 @@ def keeps_its_name(lan, rounds):
     proxy = lan.proxy()
     proxy.add(lan.host, "sleeper", *NAME)
     from_host = lan.segments[0].capture("host", "in")
+    from_gateway = lan.segments[0].gateway_port()
 
     def says_its_name(frame):
         return responses(frame) and lan.host.ip4 in message_of(frame, MDNS_PORT).data("desk.local", A)
@@ -268,8 +269,11 @@ def keeps_its_name(lan, rounds):
     for _ in range(rounds):
         with Avahi(lan, lan.host, "desk") as own:
             for cycle in range(10):
-                proxy.put_to_sleep(lan.host)
-                if cycle % 2:  # every other time it wakes while the proxy still announces it
+                from_gateway.frames()
+                from_gateway.seen.clear()
+                proxy.hand_over(lan.host)
+                from_gateway.wait("the first announcement over either IP version", says_its_name, count=2)
+                if cycle % 2:  # every other time it wakes before the second one, which is never on its way meanwhile
                     time.sleep(QUIET + 1)
                 from_host.frames()
                 from_host.seen.clear()
