@@ -13,11 +13,6 @@ LIMIT = 90  # seconds
 VLAN = 100
 
 
-def fall_asleep(proxy, host, name="sleeper"):
-    proxy.hand_over(host, name)
-    proxy.wait_state("asleep", name)
-
-
 def assert_answered(client, host):
     done = client.run("arping", "-c", "2", "-w", "60", "-I", client.interface, host.ip4, check=False)
     assert host.mac.upper() in done.stdout, done.stdout
@@ -31,7 +26,7 @@ def a_sleeper_is_answered_for_woken_and_given_back_also_when_the_daemon_was_kill
     proxy.add(host)
     wire = lan.segments[0].gateway_port()
     for address in (host.ip4, host.ip6):
-        fall_asleep(proxy, host)
+        proxy.put_to_sleep(host)
         client.flush_neighbours()
         assert_answered(client, host)
         done = client.run("ndisc6", "-1", "-q", "-w", "60000", host.temp, "eth0")
@@ -47,7 +42,7 @@ def a_sleeper_is_answered_for_woken_and_given_back_also_when_the_daemon_was_kill
         host.wait_settled()
         done = host.run("arping", "-D", "-c", "1", "-w", "2", "-I", "eth0", host.ip4, check=False)
         assert done.returncode == 0, f"arping -D on the host: somebody answers for {host.ip4}:\n{done.stdout}"
-    fall_asleep(proxy, host)
+    proxy.put_to_sleep(host)
     proxy.stop(signal.SIGKILL)
     assert_answered(client, host)
     proxy.detach_killed()
@@ -71,7 +66,7 @@ def a_host_on_a_vlan_device_is_woken_and_gets_its_packet(lan):
     lan.gateway.ns.ip("addr", "add", "198.51.100.1/24", "dev", lan.gateway.interface)
     proxy = lan.proxy()
     proxy.ctl("host", "add", "tagged", "--mac", host.mac, "--ip", host.ip4, "--vlan", VLAN)
-    fall_asleep(proxy, lan.host, "tagged")
+    proxy.put_to_sleep(lan.host, "tagged")
     assert_answered(client, host)
     wire = lan.segments[0].gateway_port()
     since = time.monotonic()
@@ -89,7 +84,7 @@ def a_program_on_the_gateway_reaches_a_sleeper_by_its_vlan_device(lan):
     gateway, host = on_vlan(lan.gateway, 3), on_vlan(lan.host, 20)
     proxy = lan.proxy()
     proxy.ctl("host", "add", "tagged", "--mac", host.mac, "--ip", host.ip4, "--vlan", VLAN)
-    fall_asleep(proxy, lan.host, "tagged")
+    proxy.put_to_sleep(lan.host, "tagged")
     shown = gateway.ns.ip("-d", "neigh", "show", "nud", "permanent", "dev", gateway.interface).stdout
     assert f"{host.ip4} lladdr {host.mac}" in shown and "proto 122" in shown, shown
     wire = lan.segments[0].gateway_port()

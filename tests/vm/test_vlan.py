@@ -7,7 +7,7 @@ from lan import Node, wait_until
 from proxy import Refused
 from test_bridge import PORTS, bridge
 from test_links import events
-from test_story import LIMIT, assert_answered, fall_asleep
+from test_story import LIMIT, assert_answered
 
 
 def on_vlan(node, vlan, number, network="198.51.100"):
@@ -65,7 +65,7 @@ def two_vlans_of_a_trunk_are_two_networks(lan):
     proxy = lan.proxy()
     for vlan, host in hosts.items():
         proxy.ctl("host", "add", f"host{vlan}", "--mac", host.mac, "--ip", host.ip4, "--vlan", vlan)
-        fall_asleep(proxy, machines[vlan], f"host{vlan}")
+        proxy.put_to_sleep(machines[vlan], f"host{vlan}")
     for vlan, client in clients.items():
         assert_answered(client, hosts[vlan])
         gateways[vlan].run("ping", "-n", "-c", "1", "-W", "20", hosts[vlan].ip4)
@@ -110,7 +110,7 @@ def hosts_behind_a_bridge_that_filters_vlans_are_served_in_their_own_alone(lan):
     assert "bridge vlan add dev br0 vid 5 self" in told[0]["text"], told
     vlan("add", "br0", "vid", 5, "self")
     local = on_vlan(lan.gateway, 5, 1)
-    fall_asleep(proxy, host)
+    proxy.put_to_sleep(host)
 
     trunk, access = Asker(client, there.ip4, address), Asker(third, "198.51.100.30", address)
     access.ask()
