@@ -605,7 +605,7 @@ Result<Effects> PresenceTable::restore(Host record, pz_stage stage, Instant now)
     record.id = id;
     record.since = std::min(record.since, now); // the wall clock that they were stored by may have been ahead
     record.configured = std::min(record.configured, now);
-    record.due.reset();
+    record.due = never;
     record.activity.clear();
     record.identity = record.options.get().identity.value_or(options_.default_identity);
     skip_generations(record.generation);
@@ -1146,8 +1146,8 @@ Effects PresenceTable::tick(Instant now, const std::function<Instant(HostId)>& l
             schedule(at(id));
         }
     };
-    run_due(soon_, [](Host& host) { host.due.reset(); });
-    run_due(later_, [](Host& host) { host.activity.edit().due_later.reset(); });
+    run_due(soon_, [](Host& host) { host.due = never; });
+    run_due(later_, [](Host& host) { host.activity.edit().due_later = never; });
     return effects;
 }
 
@@ -1443,9 +1443,9 @@ bool PresenceTable::ask_for(Host& host, IpAddress ip, Instant now, Effects& effe
 
 /// Puts the host where tick() finds it in time.
 void PresenceTable::schedule(Host& host) {
-    std::optional<Instant> due;
-    std::optional<Instant> due_later;
-    const auto at = [&due](Instant instant) { due = due ? std::min(*due, instant) : instant; };
+    Instant due = never;
+    Instant due_later = never;
+    const auto at = [&due](Instant instant) { due = std::min(due, instant); };
     switch (host.state) {
     case HostState::awake:
         if (!has_link(host)) {
@@ -1516,12 +1516,12 @@ void PresenceTable::schedule(Host& host) {
 }
 
 /// `due` is the host's of that queue.
-void PresenceTable::put(Queue& queue, std::optional<Instant>& due, std::optional<Instant> at, HostId id) {
+void PresenceTable::put(Queue& queue, Instant& due, Instant at, HostId id) {
     if (due == at)
         return;
     due = at;
-    if (at) {
-        queue.deadlines.emplace_back(*at, id);
+    if (at != never) {
+        queue.deadlines.emplace_back(at, id);
         std::ranges::push_heap(queue.deadlines, std::greater());
     }
     drop_stale(queue);

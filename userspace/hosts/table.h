@@ -164,6 +164,9 @@ struct HostExtra {
     bool operator==(const HostExtra&) const = default;
 };
 
+/// Of a deadline: there is none.
+inline constexpr Instant never = Instant::max();
+
 /// What is under way with a host; meaningless in states that do not need it, and nothing is while a sleeper sleeps.
 struct HostActivity {
     Instant state_deadline{};
@@ -179,7 +182,7 @@ struct HostActivity {
     std::size_t asked = 0; // while it resumes: the probes of the last round, less those that could not be sent
     /// As Host::due, for what waits while anything else is due for any host: announcements, and the probes of a host
     /// that resumes after the first ones.
-    std::optional<Instant> due_later;
+    Instant due_later = never;
     Instant triggered{};
     Instant held_until{}; // waking: packets that wait are dropped then; that is before state_deadline after a lost link
     Instant next_probe{};
@@ -211,7 +214,7 @@ struct Host {
     Instant configured; // valid_for counts from here
     std::uint64_t wakes = 0;
     Instant next_refresh{}; // asleep
-    std::optional<Instant> due; // when tick() looks at the host next
+    Instant due = never; // when tick() looks at the host next
     Rare<HostOffers> offers;
     Rare<HostExtra> extra;
     Rare<HostActivity> activity;
@@ -360,7 +363,7 @@ private:
     void run(Host& host, Instant now, const std::function<Instant(HostId)>& last_seen, Effects& effects);
     void schedule(Host& host);
     struct Queue;
-    void put(Queue& queue, std::optional<Instant>& due, std::optional<Instant> at, HostId id);
+    void put(Queue& queue, Instant& due, Instant at, HostId id);
     void drop_stale(Queue& queue);
     [[nodiscard]] bool has_link(const Host& host) const { return !without_link_.contains(host.segment); }
     void resume(Host& host, Instant now, Effects& effects);
@@ -381,7 +384,7 @@ private:
     using Deadline = std::pair<Instant, HostId>;
     /// A heap, the next one first; others may be stale, and are no longer what `due` says.
     struct Queue {
-        std::optional<Instant> (*due)(const Host& host);
+        Instant (*due)(const Host& host);
         std::vector<Deadline> deadlines = {};
     };
     Queue soon_{[](const Host& host) { return host.due; }};
