@@ -185,6 +185,25 @@ PZ_INLINE void pz_judge_magic(struct pz_ctx *ctx, struct pz_packet *p, __u32 at,
 }
 
 /*
+ * Has what ends with the period at `probe` had it for longer than the repeats of one Magic Packet reach back?  Then there
+ * is no sync in it, whoever's MAC that is.
+ */
+#define PZ_MAGIC_RUN (PZ_MAGIC_BACK * PZ_MAGIC_PERIOD)
+PZ_INLINE int pz_is_long_run(struct pz_ctx *ctx, __u32 probe)
+{
+	void *run = pz_at(ctx, (__u64)probe - PZ_MAGIC_RUN, PZ_MAGIC_RUN + 14);
+	__u64 differs = 0;
+	int i;
+
+	if (!run || PZ_U64(run + PZ_MAGIC_PERIOD) != PZ_U64(run + PZ_MAGIC_RUN)) /* most are shorter */
+		return 0;
+#pragma unroll
+	for (i = 0; i < PZ_MAGIC_RUN; i += 8)
+		differs |= PZ_U64(run + i) ^ PZ_U64(run + i + PZ_MAGIC_PERIOD);
+	return !differs;
+}
+
+/*
  * What has the period of a Magic Packet at `probe` says six MACs, by where one begins; most are nobody's, so that nothing
  * else has to be looked at.  The offset of the Magic Packet; 0: there is none; -1: there is none, and what has a MAC that
  * may be in our care begins here.  Global, so that it is verified once.
@@ -193,9 +212,9 @@ PZ_GLOBAL int pz_magic_around(struct pz_ctx *ctx, __u32 probe, __u64 mac, __u32 
 {
 	int turn, at, result = 0;
 
+	if (pz_is_long_run(ctx, probe))
+		return 0;
 	mac &= 0xffffffffffff;
-	if (!mac)
-		return 0; /* six times nobody's, and the usual filling */
 	for (turn = 0; turn < PZ_MAGIC_PERIOD; turn++) {
 		if (!(mac & 1) && pz_may_have(&pz_bits_mac_v1, buckets_mac, pz_hash_mac(mac))) {
 			at = pz_magic_at(ctx, probe + turn, mac, start, end);

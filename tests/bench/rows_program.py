@@ -56,6 +56,7 @@ SCANS = {
     "attack-period-6-ones": 260,
     "attack-strangers": 260,
     "attack-15-repeats": 260,
+    "attack-sleeper": 260,
     "attack-stretches-14": 260,
     "attack-stretches-82": 260,
 }

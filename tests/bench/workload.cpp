@@ -217,6 +217,7 @@ std::vector<Workload> workloads(std::uint32_t sleepers) {
 }
 
 std::vector<Workload> scans() {
+    const auto repeated = sleeper_mac(1).bytes;
     const std::initializer_list<std::pair<const char*, Bytes>> payloads = {
         {"none", Bytes(101, 0x61)},
         {"random", random_bytes(scanned)},
@@ -230,6 +231,7 @@ std::vector<Workload> scans() {
         {"attack-period-6-ones", tiled({0xff, 0xff, 0xff, 0xff, 0xff, 0}, scanned)},
         {"attack-strangers", strangers_one_by_one(16, 0)},
         {"attack-15-repeats", strangers_one_by_one(15, 1)},
+        {"attack-sleeper", tiled(Bytes(repeated.begin(), repeated.end()), scanned)},
         {"attack-stretches-14", stretches(14)},
         {"attack-stretches-82", stretches(82)},
     };
