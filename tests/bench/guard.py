@@ -22,7 +22,7 @@ def main(program):
     if os.geteuid() != 0:
         print("skipped: not root")
         return 1 if os.environ.get("PROXZZY_REQUIRE_ALL") == "1" else SKIPPED
-    guarded = [row for row in rows_program.ROWS if row.guarded()]
+    guarded = [row for row in rows_program.ROWS + rows_program.GUARDS if row.guarded()]
     whats = {name.split("/")[1] for row in guarded for name in (row.name, row.baseline) if name}
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "program.json"

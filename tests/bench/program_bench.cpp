@@ -43,8 +43,8 @@ namespace {
 
 /// The same program with everything in hash tables.
 constexpr const char* plain_hash = "plain-hash";
-/// Of bare.bpf.c
-constexpr std::uint32_t max_lines = 1U << 19;
+/// The most for which bare.bpf.c has memory.
+constexpr std::uint32_t max_floor_sleepers = 1'000'000;
 
 using test::Bytes;
 
@@ -134,8 +134,13 @@ public:
     }
 
     [[nodiscard]] const decltype(bare_bpf::progs)& bare() const { return bare_->progs; }
-    /// Of how many cache lines the reading program reads one at random.
-    void set_lines(std::uint32_t lines) { bare_->data->lines_used = lines; }
+    /// The reading programs read in tables of that size.
+    void set_buckets(const fastpath::Options& tables) {
+        const auto buckets = [](std::uint32_t keys) { return (keys + PZ_SLOTS - 1) / PZ_SLOTS; };
+        bare_->data->buckets4 = buckets(tables.max_addresses4);
+        bare_->data->buckets6 = buckets(tables.max_addresses6);
+        bare_->data->buckets_mac = buckets(tables.max_macs);
+    }
 
     /// Runs `program` for `repeats` generated frames; `drain` empties the ring in between if the workload fills it. The
     /// CPU seconds.
@@ -352,22 +357,30 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
         add_generator("generator-resize", rig.bare().bare_grow);
 
     const auto add_floor = [&](const std::string& name, const bpf_program* program, const std::string& path) {
-        add_benchmark(
-            prefix + name, repeats, path, [&rig, workload, sleepers, program](std::uint32_t count, std::uint32_t turn) {
-                rig.set_lines(std::max(sleepers * 2 / PZ_SLOTS, 1U)); // as large as the table
-                return rig.run(workload, first_host(workload, turn), bpf_program__fd(program), XDP_TX, count, {});
-            });
+        const auto measure = [&rig, workload, sleepers, program](std::uint32_t count, std::uint32_t turn) {
+            rig.set_buckets(room_for(sleepers));
+            return rig.run(workload, first_host(workload, turn), bpf_program__fd(program), workload.action, count, {});
+        };
+        add_benchmark(prefix + name, repeats, action_name(workload.action) + ", " + path, measure);
         results.take_away(prefix + name, prefix + "generator", fmt::format("program/loop/{}/xdp-drop", size));
     };
-    if ((workload.name == "arp-hot" || workload.name == "arp-random") && sleepers <= max_lines * PZ_SLOTS / 2) {
-        add_floor("one-read", rig.bare().bare_read, "XDP_TX, one read");
-        add_floor("least-answer", rig.bare().bare_answer, "XDP_TX, one read and a reply");
+    const auto is_any_of = [&](std::string_view what) {
+        return workload.name == fmt::format("{}-hot", what) || workload.name == fmt::format("{}-random", what);
+    };
+    if (is_any_of("arp") && sleepers <= max_floor_sleepers) {
+        add_floor("one-read", rig.bare().bare_read, "one read");
+        add_floor("least-answer", rig.bare().bare_answer, "one read and a reply");
+        add_floor("filtered-answer", rig.bare().bare_filtered_answer, "a filter, one read and a reply");
     }
+    if (is_any_of("ns") && sleepers <= max_floor_sleepers) {
+        add_floor("one-read", rig.bare().bare_read6, "one read");
+        add_floor("least-answer", rig.bare().bare_answer6, "one read and a reply, two checksums");
+    }
+    if (is_any_of("tcp4") && sleepers <= max_floor_sleepers)
+        add_floor("two-filters", rig.bare().bare_filters, "two filters and a counter");
 
     for (const auto& subject : subjects) {
-        if (subject->name() == plain_hash && !workload.name.starts_with("arp-hot") &&
-            !workload.name.starts_with("arp-random") && !workload.name.starts_with("ns-hot") &&
-            !workload.name.starts_with("ns-random"))
+        if (subject->name() == plain_hash && !is_any_of("arp") && !is_any_of("ns"))
             continue; // what the tables are worth is seen in these
         const auto measure = [&rig, workload, subject = subject.get()](std::uint32_t count,
                                                                        std::uint32_t turn) -> Result<double> {

@@ -146,9 +146,10 @@ def print_table(table, markdown, out):
 
 def print_group(group, folder, markdown, guard, out):
     """The table of one group; the Lines with a target."""
-    rows = importlib.import_module(f"rows_{group}").ROWS
+    module = importlib.import_module(f"rows_{group}")
+    rows = module.ROWS
     if guard:
-        rows = [row for row in map(Row.guarded, rows) if row]
+        rows = [row for row in map(Row.guarded, [*rows, *getattr(module, "GUARDS", [])]) if row]
     # what else the machine does makes a short run slower, and never faster
     lines, missing = evaluate(rows, read_results(folder / f"{group}.json"), best=guard)
     counts = sorted({line.summary.repetitions for line in lines})

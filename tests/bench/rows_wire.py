@@ -18,6 +18,11 @@ def rate(name, text, baseline=None, target=None):
     return Row(f"wire/{name}", baseline and f"wire/{baseline}", text=text, field=RATE, **at_least(target))
 
 
+def peer(name, text):
+    """What another proxy answers by itself; what ours is next to it has rows of its own."""
+    return rate(name, text, f"{name.partition('/')[0]}/any/reflector")
+
+
 def answers(what):
     """One core asks, answers and counts."""
     word = QUESTIONS[what]
@@ -59,21 +64,32 @@ ROWS = [
       for size, hosts in SIZES.items()),
     *(rate(f"arp/{size}/proxzzy", f"ARP, next to ip neigh add proxy, {entries}", f"arp/{size}/neigh-proxy")
       for size, entries in (("hot", "1 entry"), ("10k", "10 thousand"))),
-    rate("arp/1k/neigh-proxy", "ARP, ip neigh add proxy, a thousand", "arp/any/reflector"),
     rate("arp/hot/proxzzy", "ARP, next to farpd", "arp/hot/farpd"),
+    peer("arp/hot/kernel", "ARP, the kernel's own, one address"),
+    *(peer(f"arp/{size}/kernel", f"ARP, the kernel's own, {hosts} of one route")
+      for size, hosts in SIZES.items() if size != "hot"),
+    *(peer(f"arp/{size}/neigh-proxy", f"ARP, ip neigh add proxy, {entries}")
+      for size, entries in (("hot", "1 entry"), ("1k", "a thousand"), ("10k", "10 thousand"))),
+    peer("arp/hot/farpd", "ARP, farpd"),
     *answers("ns"),
     rate("ns/hot/proxzzy", "NS, next to the kernel's own NA", "ns/hot/kernel"),
     *(rate(f"ns/{size}/proxzzy", f"NS, next to proxy_ndp, {entries}", f"ns/{size}/neigh-proxy", target)
       for size, entries, target in (("hot", "1 entry", None), ("10k", "10 thousand", 400))),
-    rate("ns/1k/neigh-proxy", "NS, proxy_ndp, a thousand", "ns/any/reflector"),
     *(rate(f"ns/{size}/proxzzy", f"NS, {hosts}, next to ndppd", f"ns/{size}/ndppd", 30)
       for size, hosts in SIZES.items() if size != "10k"),
     rate("ns/1M/proxzzy", "NS, 1 million at random, next to npd6", "ns/1M/npd6"),
+    peer("ns/hot/kernel", "NS, the kernel's own"),
+    *(peer(f"ns/{size}/neigh-proxy", f"NS, proxy_ndp, {entries}")
+      for size, entries in (("hot", "1 entry"), ("1k", "a thousand"), ("10k", "10 thousand"))),
+    *(peer(f"ns/{size}/ndppd", f"NS, ndppd, {hosts}") for size, hosts in SIZES.items() if size != "10k"),
+    peer("ns/1M/npd6", "NS, npd6, 1 million at random"),
     *two_cores("arp"),
     *two_cores("ns"),
     Row("wire/arp-cpu/any/drop", text="CPU time of a frame that is dropped"),
     Row("wire/arp-cpu/any/reflector", text="CPU time of an ARP request that is sent back"),
     *cpu_time("arp"),
+    Row("wire/arp-cpu/1M/kernel", "wire/arp-cpu/any/reflector",
+        text="CPU time of an answer, ARP, the kernel's own, 1 million at random of one route"),
     Row("wire/ns-cpu/any/reflector", text="CPU time of an NS that is sent back"),
     *cpu_time("ns"),
     *(Row(f"wire/ns-cpu/1M/{name}", "wire/ns-cpu/1M/proxzzy", text=f"CPU time of an answer, NS, {name}")

@@ -48,9 +48,9 @@ Result<> add_sleepers(fastpath::Fastpath& fastpath, std::uint32_t segment, std::
 fastpath::Options room_for(std::uint32_t count) {
     fastpath::Options options;
     options.max_hosts = count;
-    options.max_addresses4 = count;
-    options.max_addresses6 = 2 * count;
-    options.max_macs = count;
+    options.max_addresses4 = 2 * count; // as proxzzyd makes them
+    options.max_addresses6 = 4 * count;
+    options.max_macs = 2 * count;
     options.event_interval = {}; // no host's triggers are too many
     return options;
 }
