@@ -392,11 +392,11 @@ void DataPath::put_policy(const Host& host) {
     hosts_[host.id] = host;
     const auto flag = [&](auto& table, const std::vector<fastpath::Place>& places) {
         for (const auto place : places) {
-            auto [key, value] = table.at(place);
-            if (value.host != host.id)
+            auto entry = table.at(place);
+            if (!entry || entry->value.host != host.id)
                 continue;
-            value.flags = index_flags(host);
-            ASSERT_TRUE(table.put(key, value));
+            entry->value.flags = index_flags(host);
+            ASSERT_TRUE(table.put(entry->key, entry->value));
         }
     };
     flag(tables_->index4, in4_);

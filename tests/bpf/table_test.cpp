@@ -117,6 +117,28 @@ TEST_F(TableTest, AnEntryThatFoundNoSlotStaysWhereItIs) {
     EXPECT_EQ(kernel().tables().index4.more(), more);
 }
 
+TEST_F(TableTest, AnEntryMovesOnlyToWhereReadersLookLater) {
+    // one bucket, whose first slot gets free
+    for (const auto segment : {segment_vlan100, segment_lan, segment_qinq})
+        put(other_ip4, segment);
+    auto& table = kernel().tables().index4;
+    table.erase(places_.front());
+    places_.erase(places_.begin());
+    std::vector<fastpath::Place> places{places_.front()};
+    for (std::uint8_t version = 1; version <= 4; version++) {
+        auto value = value_of(mac_of(other_ip4, version));
+        value.host += version % 2; // in another word than the MAC
+        places.push_back(table.put(key_of(other_ip4), value).value());
+    }
+    places_.front() = places.back();
+    EXPECT_EQ(places[1], places[0] + 2) << "the slot behind the one that is taken";
+    EXPECT_EQ(table.more(), 1U) << "no slot is behind that";
+    EXPECT_EQ(places[4], places[2]);
+    EXPECT_FALSE(table.at(places[0]));
+    EXPECT_FALSE(table.at(places[1]));
+    EXPECT_EQ(answer(other_ip4), mac_of(other_ip4, 4));
+}
+
 TEST_F(TableTest, AReplacedValueIsTheNewOne) {
     put(other_ip4);
     auto value = value_of(mac_of(other_ip4, 1));
@@ -124,7 +146,7 @@ TEST_F(TableTest, AReplacedValueIsTheNewOne) {
     EXPECT_EQ(answer(other_ip4), mac_of(other_ip4, 1));
     value.flags = PZ_INDEX_UNANSWERED;
     ASSERT_TRUE(kernel().tables().index4.put(key_of(other_ip4), value));
-    EXPECT_EQ(kernel().tables().index4.at(places_.front()).value.flags, PZ_INDEX_UNANSWERED);
+    EXPECT_EQ(kernel().tables().index4.at(places_.front())->value.flags, PZ_INDEX_UNANSWERED);
 }
 
 TEST_F(TableTest, ReadersFindWhatIsThereWhileTheWriterIsAtWork) {

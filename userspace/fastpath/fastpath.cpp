@@ -438,7 +438,7 @@ Result<Fastpath::Reference> Fastpath::put(std::uint32_t segment, const IpAddress
 /// Unless it has gone to another host meanwhile.
 void Fastpath::erase(std::uint32_t host, Reference reference) {
     const auto erase_from = [&](auto& table) {
-        if (table.at(reference.place).value.host == host)
+        if (const auto entry = table.at(reference.place); entry && entry->value.host == host)
             table.erase(reference.place);
     };
     switch (reference.in) {
@@ -511,11 +511,11 @@ Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {
     if ((was == PZ_STAGE_UNANSWERED) == (stage == PZ_STAGE_UNANSWERED))
         return {};
     const auto flag = [&](auto& table, Place place) -> Result<> {
-        auto [key, value] = table.at(place);
-        if (value.host != host)
+        auto entry = table.at(place);
+        if (!entry || entry->value.host != host)
             return {};
-        value.flags ^= PZ_INDEX_UNANSWERED;
-        static_cast<void>(PZ_TRY(table.put(key, value)));
+        entry->value.flags ^= PZ_INDEX_UNANSWERED;
+        static_cast<void>(PZ_TRY(table.put(entry->key, entry->value))); // one word: it stays at its place
         return {};
     };
     for (const auto [place, in] : programmed_[host]) {
@@ -530,12 +530,14 @@ Result<> Fastpath::set_stage(std::uint32_t host, pz_stage stage) {
 void Fastpath::stop_answering(std::uint32_t host, const std::optional<IpAddress>& address) {
     if (host >= programmed_.size())
         return;
+    const auto has = [](const auto& entry, auto bytes) {
+        return entry && std::ranges::equal(entry->key.address, bytes);
+    };
     const auto is_address = [&](Reference reference) {
         if (reference.in == In::table4 && (!address || address->is_v4()))
-            return !address || std::ranges::equal(tables_.index4.at(reference.place).key.address,
-                                                  std::span(address->bytes).first<4>());
+            return !address || has(tables_.index4.at(reference.place), std::span(address->bytes).first<4>());
         if (reference.in == In::table6 && (!address || !address->is_v4()))
-            return !address || std::ranges::equal(tables_.index6.at(reference.place).key.address, address->bytes);
+            return !address || has(tables_.index6.at(reference.place), std::span(address->bytes));
         return false;
     };
     auto& programmed = programmed_[host];

@@ -117,15 +117,18 @@ std::optional<Place> SlotTable<Slots>::find(const Key& key, std::uint32_t bucket
         if (in_use(slot(place)) && same(Slots::key(slot(place)), key))
             return place;
     const auto [first, last] = more_by_bucket_.equal_range(bucket);
-    const auto found = std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second].key, key); });
+    const auto found =
+        std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second]->key, key); });
     return found == last ? std::nullopt : std::optional(found->second | is_more);
 }
 
 template <class Slots>
-typename SlotTable<Slots>::Entry SlotTable<Slots>::at(Place place) const {
+std::optional<typename SlotTable<Slots>::Entry> SlotTable<Slots>::at(Place place) const {
     if (place & is_more)
         return more_[place & ~is_more];
-    return {Slots::key(slot(place)), Slots::value(slot(place))};
+    if (!in_use(slot(place)))
+        return std::nullopt;
+    return Entry{Slots::key(slot(place)), Slots::value(slot(place))};
 }
 
 /// A free slot becomes the key's.
@@ -136,35 +139,33 @@ void SlotTable<Slots>::write(Slot& to, const Key& key, const Value& value) {
         word_at(&to, 8 * i).store(words[i], std::memory_order_release); // the head last
 }
 
-/// The key's slot gets another value.
+/// The key's slot gets another value, unless more than one word of it had to be written: a reader would find a mixture.
 template <class Slots>
-void SlotTable<Slots>::replace(Slot& to, const Key& key, const Value& value) {
+bool SlotTable<Slots>::replace(Slot& to, const Key& key, const Value& value) {
     const auto before = words_of(to);
     const auto after = words_of(Slots::make(key, value, Slots::turn(to)));
     const auto [was, is] = std::ranges::mismatch(before, after);
     if (is == after.end())
-        return;
-    if (std::equal(was + 1, before.end(), is + 1)) {
-        word_at(&to, 8 * static_cast<std::size_t>(is - after.begin())).store(*is, std::memory_order_release);
-        return;
-    }
-    word_at(&to, head_at).store(0, std::memory_order_release);
-    write(to, key, value);
+        return true;
+    if (!std::equal(was + 1, before.end(), is + 1))
+        return false;
+    word_at(&to, 8 * static_cast<std::size_t>(is - after.begin())).store(*is, std::memory_order_release);
+    return true;
 }
 
 template <class Slots>
 Result<Place> SlotTable<Slots>::put(const Key& key, const Value& value) {
     const std::uint32_t bucket = bucket_of(key);
-    if (const auto known = find(key, bucket)) {
-        if (*known & is_more) {
-            PZ_TRY(write_more({key, value}));
-            more_[*known & ~is_more].value = value;
-            return *known;
-        }
-        replace(slot(*known), key, value);
+    const auto known = find(key, bucket);
+    if (known && *known & is_more) {
+        PZ_TRY(write_more({key, value}));
+        more_[*known & ~is_more]->value = value;
         return *known;
     }
-    Place place = bucket * PZ_SLOTS;
+    if (known && replace(slot(*known), key, value))
+        return *known;
+    // the new one goes where readers look after they looked at the old one, and is there before the old one is away
+    Place place = known ? *known + 1 : bucket * PZ_SLOTS;
     while (place < (bucket + 1) * PZ_SLOTS && (plain_hash_ || in_use(slot(place))))
         place++;
     std::uint32_t bits = pz_filter_bits(Slots::hash(key));
@@ -178,24 +179,29 @@ Result<Place> SlotTable<Slots>::put(const Key& key, const Value& value) {
         }
         place = free_more_.back();
         free_more_.pop_back();
-        more_[place] = {key, value};
+        more_[place] = Entry{key, value};
         more_by_bucket_.emplace(bucket, place);
         place |= is_more;
         bits |= PZ_FILTER_MORE;
     }
     filter_word(bucket).fetch_or(bits);
+    if (known)
+        word_at(&slot(*known), head_at).store(0, std::memory_order_release);
     return place;
 }
 
 template <class Slots>
 void SlotTable<Slots>::erase(Place place) {
-    const Key key = at(place).key;
-    const std::uint32_t bucket = bucket_of(key);
+    const auto entry = at(place);
+    if (!entry)
+        return;
+    const std::uint32_t bucket = bucket_of(entry->key);
     if (place & is_more) {
         place &= ~is_more;
-        bpf_map_delete_elem(grown_ ? grown_.get() : bpf_map__fd(maps_.first_more), &key);
+        bpf_map_delete_elem(grown_ ? grown_.get() : bpf_map__fd(maps_.first_more), &entry->key);
+        more_[place].reset();
         const auto [first, last] = more_by_bucket_.equal_range(bucket);
-        more_by_bucket_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == place; }));
+        more_by_bucket_.erase(std::find_if(first, last, [&](const auto& other) { return other.second == place; }));
         free_more_.push_back(place);
     } else {
         word_at(&slot(place), head_at).store(0, std::memory_order_release);
@@ -205,8 +211,8 @@ void SlotTable<Slots>::erase(Place place) {
         if (in_use(slot(left)))
             bits |= pz_filter_bits(Slots::hash(Slots::key(slot(left))));
     const auto [first, last] = more_by_bucket_.equal_range(bucket);
-    for (auto entry = first; entry != last; entry++)
-        bits |= PZ_FILTER_MORE | pz_filter_bits(Slots::hash(more_[entry->second].key));
+    for (auto other = first; other != last; other++)
+        bits |= PZ_FILTER_MORE | pz_filter_bits(Slots::hash(more_[other->second]->key));
     filter_word(bucket).store(bits);
 }
 
@@ -234,7 +240,7 @@ Result<> SlotTable<Slots>::grow() {
     if (!larger)
         return fail_errno(std::string("cannot enlarge the kernel table of ") + Slots::what, errno);
     for (const auto& [bucket, place] : more_by_bucket_)
-        if (bpf_map_update_elem(larger.get(), &more_[place].key, &more_[place].value, BPF_ANY) != 0)
+        if (bpf_map_update_elem(larger.get(), &more_[place]->key, &more_[place]->value, BPF_ANY) != 0)
             return fail_errno(std::string("cannot enlarge the kernel table of ") + Slots::what, errno);
     const std::uint32_t zero = 0;
     const int fd = larger.get();

@@ -81,7 +81,7 @@ struct SlotsMac {
     static Value value(const Slot& slot);
 };
 
-/// Where an entry is: it stays there until it is erased.
+/// Where an entry is, until it is erased or put() says another one.
 using Place = std::uint32_t;
 inline constexpr int place_bits = 30;
 
@@ -107,11 +107,11 @@ public:
             __builtin_prefetch(slots + line, 1);
         __builtin_prefetch(&filter_[bucket / PZ_FILTER_WORDS], 1);
     }
-    /// Adds the key, or replaces its value.  A reader finds the old value or the new one; where they differ in more
-    /// than one word, he may find none for a moment.
+    /// Adds the key, or replaces its value.  A reader finds the old value or the new one.  Where they differ in one
+    /// word of a slot the entry stays where it is, else it may move.
     Result<Place> put(const Key& key, const Value& value);
-    /// What put() said was there.
-    [[nodiscard]] Entry at(Place place) const;
+    /// None: it was erased, or has moved.
+    [[nodiscard]] std::optional<Entry> at(Place place) const;
     void erase(Place place);
     /// How many found no slot.
     [[nodiscard]] std::size_t more() const { return more_by_bucket_.size(); }
@@ -135,7 +135,7 @@ private:
     }
     std::optional<Place> find(const Key& key, std::uint32_t bucket) const;
     void write(Slot& to, const Key& key, const Value& value);
-    void replace(Slot& to, const Key& key, const Value& value);
+    bool replace(Slot& to, const Key& key, const Value& value);
     Result<> write_more(const Entry& entry);
     Result<> grow();
     [[nodiscard]] std::atomic_ref<std::uint32_t> filter_word(std::uint32_t bucket) const {
@@ -149,7 +149,7 @@ private:
     MappedArray<pz_filter_words> filter_;
     std::uint32_t turn_ = 0;
     Fd grown_; // the hash table, if it is not the first one
-    std::vector<Entry> more_; // what is in it; unused ones are in free_more_
+    std::vector<std::optional<Entry>> more_; // what is in it; unused ones are in free_more_
     std::vector<Place> free_more_;
     std::unordered_multimap<std::uint32_t, Place> more_by_bucket_;
 };

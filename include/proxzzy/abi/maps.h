@@ -53,12 +53,14 @@ struct pz_port {
 /*
  * The tables of addresses and MACs.  A key has one bucket, by its hash; a bucket has four slots in one cache line, or in
  * two neighbouring ones.  What finds no slot is in a hash table beside it (pz_more4_v1, ...), and the bucket's word in
- * the filter says so.  An entry never moves, so a reader finds it from the moment when it is put there until it is
- * taken away.
+ * the filter says so.  An entry moves only to a later slot of its bucket or to the hash table, where readers look after
+ * they looked where it was, and it is there before it is away from here: so a reader finds it from the moment when it is
+ * put there until it is taken away.
  *
  * The last eight bytes of a slot are its head: 0 is a free slot.  The daemon writes the rest while the head is 0, then
- * the head; it changes words of a slot in use one at a time.  A reader takes the head, the rest, and the head again:
- * the same head means that what is between belongs to it.  `turn` is another one for each use of a slot.
+ * the head; of a slot in use it changes one word, and an entry that differs in more moves.  A reader takes the head, the
+ * rest, and the head again: the same head means that what is between belongs to it.  `turn` is another one for each use
+ * of a slot.
  */
 #define PZ_SLOTS 4
 
