@@ -108,7 +108,8 @@ public:
         __builtin_prefetch(&filter_[bucket / PZ_FILTER_WORDS], 1);
     }
     /// Adds the key, or replaces its value.  A reader finds the old value or the new one.  Where they differ in one
-    /// word of a slot the entry stays where it is, else it may move.
+    /// word of a slot the entry stays where it is, else it may move.  Of what is in the hash table he may find neither
+    /// at the moment when it is replaced (docs/maps.md).
     Result<Place> put(const Key& key, const Value& value);
     /// None: it was erased, or has moved.
     [[nodiscard]] std::optional<Entry> at(Place place) const;

@@ -55,7 +55,7 @@ struct pz_port {
  * two neighbouring ones.  What finds no slot is in a hash table beside it (pz_more4_v1, ...), and the bucket's word in
  * the filter says so.  An entry moves only to a later slot of its bucket or to the hash table, where readers look after
  * they looked where it was, and it is there before it is away from here: so a reader finds it from the moment when it is
- * put there until it is taken away.
+ * put there until it is taken away.  But the kernel's hash table may miss what is replaced at this moment (docs/maps.md).
  *
  * The last eight bytes of a slot are its head: 0 is a free slot.  The daemon writes the rest while the head is 0, then
  * the head; of a slot in use it changes one word, and an entry that differs in more moves.  A reader takes the head, the
