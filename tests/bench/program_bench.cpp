@@ -367,17 +367,20 @@ void add_workload(Rig& rig, Results& results, const Workload& workload, const st
     const auto is_any_of = [&](std::string_view what) {
         return workload.name == fmt::format("{}-hot", what) || workload.name == fmt::format("{}-random", what);
     };
-    if (is_any_of("arp") && sleepers <= max_floor_sleepers) {
-        add_floor("one-read", rig.bare().bare_read, "one read");
-        add_floor("least-answer", rig.bare().bare_answer, "one read and a reply");
-        add_floor("filtered-answer", rig.bare().bare_filtered_answer, "a filter, one read and a reply");
+    if (sleepers <= max_floor_sleepers) {
+        if (is_any_of("arp"))
+            add_floor("one-read", rig.bare().bare_read, "one read");
+        if (is_any_of("ns"))
+            add_floor("one-read", rig.bare().bare_read6, "one read");
+        if (is_any_of("arp") || workload.name == "arp-dependent") {
+            add_floor("least-answer", rig.bare().bare_answer, "one read and a reply");
+            add_floor("filtered-answer", rig.bare().bare_filtered_answer, "a filter, one read and a reply");
+        }
+        if (is_any_of("ns") || workload.name == "ns-dependent")
+            add_floor("least-answer", rig.bare().bare_answer6, "one read and a reply, two checksums");
+        if (is_any_of("tcp4"))
+            add_floor("two-filters", rig.bare().bare_filters, "two filters and a counter");
     }
-    if (is_any_of("ns") && sleepers <= max_floor_sleepers) {
-        add_floor("one-read", rig.bare().bare_read6, "one read");
-        add_floor("least-answer", rig.bare().bare_answer6, "one read and a reply, two checksums");
-    }
-    if (is_any_of("tcp4") && sleepers <= max_floor_sleepers)
-        add_floor("two-filters", rig.bare().bare_filters, "two filters and a counter");
 
     for (const auto& subject : subjects) {
         if (subject->name() == plain_hash && !is_any_of("arp") && !is_any_of("ns"))

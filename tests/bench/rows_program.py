@@ -67,14 +67,12 @@ def subjects(what, how, size):
     """plain-hash is the same program on hash tables alone; one-read is what memory alone costs, least-answer an answer
     that asks for nothing but its target, filtered-answer one that looks into a filter first, two-filters a program that
     does no more than pass what is in neither."""
-    if size == "4M" or how == "dependent":
+    if size == "4M":
         return ["proxzzy"]
-    others = {
-        "arp": ["plain-hash", "one-read", "least-answer", "filtered-answer"],
-        "ns": ["plain-hash", "one-read", "least-answer"],
-        "tcp4": ["two-filters"],
-    }
-    return ["proxzzy", *others.get(what, [])]
+    floors = {"arp": ["least-answer", "filtered-answer"], "ns": ["least-answer"], "tcp4": ["two-filters"]}.get(what, [])
+    if what in ("arp", "ns") and how != "dependent":
+        return ["proxzzy", "plain-hash", "one-read", *floors]
+    return ["proxzzy", *floors]
 
 
 def row(what, size, subject, bare, target, text):
