@@ -97,7 +97,7 @@ def evaluate(rows, results, best=False):
 
 def format_number(value, unit=""):
     """Three digits, and at least the whole part; thousands of what is counted."""
-    if unit in ("", "/s") and value >= 10_000:
+    if value >= 10_000:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.{max(0, 2 - max(0, math.floor(math.log10(abs(value)))))}f}" if value else "0"
