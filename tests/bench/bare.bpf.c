@@ -122,31 +122,45 @@ int bare_read6(struct xdp_md *ctx)
 	return line && !*(volatile __u64 *)&line->words[1] ? XDP_TX : XDP_ABORTED;
 }
 
+/* Frames are read and written in pieces that whole fields lie in (generator.bpf.c says why). */
+#define U8(p) (*(__u8 *)(p))
+#define U16(p) (*(__u16 *)(p))
+#define U32(p) (*(__u32 *)(p))
+#define U64(p) (*(__u64 *)(p))
+
+static __always_inline void put_mac(void *to, __u64 mac)
+{
+	U32(to) = mac;
+	U16(to + 4) = mac >> 32;
+}
+
 /* Answers an ARP request after one read. */
 static __always_inline int answer(struct xdp_md *ctx, int asks_filter)
 {
 	void *eth = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *arp = eth + 14;
+	__u32 asker, target;
 	struct line *line;
-	__u32 asker;
-	__u64 mac, hash;
+	__u64 mac, hash, asker_mac;
 
-	if (eth + 60 > end || *(__u16 *)(eth + 12) != bpf_htons(0x0806) || *(__u16 *)(arp + 6) != bpf_htons(1))
+	if (eth + 60 > end || U16(eth + 12) != bpf_htons(0x0806) || U16(arp + 6) != bpf_htons(1))
 		return XDP_ABORTED;
-	hash = pz_hash4(*(__u32 *)(arp + 24));
+	target = U32(arp + 24);
+	hash = pz_hash4(target);
 	if (asks_filter && is_filtered(hash, buckets4))
 		return XDP_ABORTED;
 	line = line4(hash);
 	if (!line)
 		return XDP_ABORTED;
 	mac = *(volatile __u64 *)&line->words[1] + 2; /* the lines are empty */
-	asker = *(__u32 *)(arp + 14);
-	__builtin_memcpy(eth, arp + 8, 6);
-	__builtin_memcpy(eth + 6, &mac, 6);
-	*(__u16 *)(arp + 6) = bpf_htons(2);
-	__builtin_memcpy(arp + 18, arp + 8, 6);
-	__builtin_memcpy(arp + 8, &mac, 6);
-	*(__u32 *)(arp + 14) = *(__u32 *)(arp + 24);
-	*(__u32 *)(arp + 24) = asker;
+	asker = U32(arp + 14);
+	asker_mac = U32(arp + 8) | (__u64)U16(arp + 12) << 32;
+	put_mac(eth, asker_mac);
+	put_mac(eth + 6, mac);
+	U16(arp + 6) = bpf_htons(2);
+	put_mac(arp + 8, mac);
+	U32(arp + 14) = target;
+	put_mac(arp + 18, asker_mac);
+	U32(arp + 24) = asker;
 	return XDP_TX;
 }
 
@@ -164,16 +178,14 @@ int bare_filtered_answer(struct xdp_md *ctx)
 	return answer(ctx, 1);
 }
 
-/* The sum of an IPv6 packet's addresses and of what an ICMPv6 checksum covers besides, 32 bytes; 0 or 0xffff if it is
- * right. */
-static __always_inline __u32 icmp6_sum(const void *ip)
+/* Adds the two halves of a word to a sum of words of 32 bits. */
+static __always_inline __u64 add(__u64 sum, __u64 word)
 {
-	__u64 sum = bpf_htonl(32) + bpf_htonl(58);
-	int i;
+	return sum + (__u32)word + (word >> 32);
+}
 
-#pragma unroll
-	for (i = 8; i < 72; i += 4)
-		sum += *(__u32 *)(ip + i);
+static __always_inline __u16 fold(__u64 sum)
+{
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -185,25 +197,33 @@ SEC("xdp.frags")
 int bare_answer6(struct xdp_md *ctx)
 {
 	void *eth = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *ip = eth + 14, *icmp = eth + 54;
+	const __u64 pseudo = bpf_htonl(32) + (__u64)bpf_htonl(58), advertisement = bpf_htonl(0x60000000); /* S, O */
+	__u64 source[2], target[2], sum, mac, option;
 	struct line *line;
-	__u64 mac;
 
-	if (eth + 86 > end || *(__u16 *)(eth + 12) != bpf_htons(0x86dd) || *(__u8 *)icmp != 135 ||
-	    icmp6_sum(ip) != 0xffff)
+	if (eth + 86 > end || U16(eth + 12) != bpf_htons(0x86dd) || U8(icmp) != 135)
 		return XDP_ABORTED;
-	line = line6(pz_hash6(*(__u64 *)(icmp + 8), *(__u64 *)(icmp + 16)));
+	source[0] = U64(ip + 8);
+	source[1] = U64(ip + 16);
+	target[0] = U64(icmp + 8);
+	target[1] = U64(icmp + 16);
+	sum = add(add(add(add(pseudo, source[0]), source[1]), target[0]), target[1]);
+	if (fold(add(add(add(add(sum, U64(ip + 24)), U64(ip + 32)), U64(icmp)), U64(icmp + 24))) != 0xffff)
+		return XDP_ABORTED;
+	line = line6(pz_hash6(target[0], target[1]));
 	if (!line)
 		return XDP_ABORTED;
 	mac = *(volatile __u64 *)&line->words[1] + 2;
-	__builtin_memcpy(eth, eth + 6, 6);
-	__builtin_memcpy(eth + 6, &mac, 6);
-	__builtin_memcpy(ip + 24, ip + 8, 16);
-	__builtin_memcpy(ip + 8, icmp + 8, 16);
-	*(__u32 *)icmp = 136;
-	*(__u32 *)(icmp + 4) = bpf_htonl(0x60000000); /* solicited, override */
-	*(__u16 *)(icmp + 24) = bpf_htons(0x0201);    /* the target's link-layer address */
-	__builtin_memcpy(icmp + 26, &mac, 6);
-	*(__u16 *)(icmp + 2) = ~icmp6_sum(ip);
+	option = 0x0102 | mac << 16; /* the target's link-layer address */
+	put_mac(eth, U32(eth + 6) | (__u64)U16(eth + 10) << 32);
+	put_mac(eth + 6, mac);
+	U64(ip + 8) = target[0];
+	U64(ip + 16) = target[1];
+	U64(ip + 24) = source[0];
+	U64(ip + 32) = source[1];
+	sum = add(add(add(add(sum, target[0]), target[1]), 136 | advertisement << 32), option);
+	U64(icmp) = 136 | (__u64)(__u16)~fold(sum) << 16 | advertisement << 32;
+	U64(icmp + 24) = option;
 	return XDP_TX;
 }
 

@@ -289,8 +289,9 @@ TYPED_TEST(WrittenTableTest, ReadersFindWhatIsThereWhileTheWriterIsAtWork) {
             const auto number = changing[half_rounds / 2 % changing.size()];
             auto place = put(number);
             half_rounds++;
-            for (int i = 1; i <= 10 * versions; i++)
-                place = put(number, (i ^ i >> 1) % versions); // a Gray code: MAC and host take turns
+            // the MAC and the host, then the MAC alone, and so on: from slot to slot, and some into the hash table
+            for (int i = 1; i <= 2 * versions; i++)
+                place = put(number, (i ^ i >> 1) % versions);
             half_rounds++;
             table.erase(place);
         }

@@ -395,7 +395,7 @@ TEST_F(WakeAtOnceTest, R30_APacketThatWakesBecomesAMagicPacket) {
 }
 
 TEST_F(WakeAtOnceTest, OneOfThoseThatComeTogether) {
-    constexpr std::uint64_t together_ns = 5'000'000;
+    constexpr std::uint64_t together_ns = 5'000'000; // PZ_ALARM_NS
     check_sent(Ether{} / Ip4{} / Tcp{}, triggered(PZ_REASON_TRIGGER_SYN, tcp4()));
     auto before = kernel().live(host().id).last_trigger_ns;
     // a machine may take longer from one packet to the next: the events tell how long it was

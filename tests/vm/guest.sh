@@ -27,7 +27,7 @@ try() {
 load_objects() (
     set -o pipefail
     "$PROXZZY_BUILD/tests/bench/object_load" /run/vm/*.o | tee /tmp/loads &&
-        awk '/^clang-14-/ && $2 > 120000 { exit 1 }' /tmp/loads
+        awk '/^clang-14-/ { seen = 1; if ($2 > 120000) many = 1 } END { exit many || !seen }' /tmp/loads
 )
 
 count_tests() {

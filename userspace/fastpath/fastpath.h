@@ -197,7 +197,6 @@ private:
     void write_policy(std::uint32_t host, const pz_policy& policy);
     Result<Reference> put(std::uint32_t segment, const IpAddress& address, const pz_index& value);
     void erase(std::uint32_t host, Reference reference);
-    void set_unanswered(std::uint32_t host, bool unanswered);
     void note_released(std::uint32_t host, std::uint32_t generation);
 
     PinDirectory pins_;

@@ -117,15 +117,16 @@ std::optional<Place> SlotTable<Slots>::find(const Key& key, std::uint32_t bucket
         if (in_use(slot(place)) && same(Slots::key(slot(place)), key))
             return place;
     const auto [first, last] = more_by_bucket_.equal_range(bucket);
-    const auto found =
-        std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second]->key, key); });
+    const auto found = std::find_if(first, last, [&](const auto& entry) { return same(more_[entry.second].key, key); });
     return found == last ? std::nullopt : std::optional(found->second | is_more);
 }
 
 template <class Slots>
 std::optional<typename SlotTable<Slots>::Entry> SlotTable<Slots>::at(Place place) const {
-    if (place & is_more)
-        return more_[place & ~is_more];
+    if (place & is_more) {
+        const Entry& entry = more_[place & ~is_more];
+        return entry.key.segment == PZ_NO_SEGMENT ? std::nullopt : std::optional(entry);
+    }
     if (!in_use(slot(place)))
         return std::nullopt;
     return Entry{Slots::key(slot(place)), Slots::value(slot(place))};
@@ -159,7 +160,7 @@ Result<Place> SlotTable<Slots>::put(const Key& key, const Value& value) {
     const auto known = find(key, bucket);
     if (known && *known & is_more) {
         PZ_TRY(write_more({key, value}));
-        more_[*known & ~is_more]->value = value;
+        more_[*known & ~is_more].value = value;
         return *known;
     }
     if (known && replace(slot(*known), key, value))
@@ -199,7 +200,7 @@ void SlotTable<Slots>::erase(Place place) {
     if (place & is_more) {
         place &= ~is_more;
         bpf_map_delete_elem(grown_ ? grown_.get() : bpf_map__fd(maps_.first_more), &entry->key);
-        more_[place].reset();
+        more_[place] = {};
         const auto [first, last] = more_by_bucket_.equal_range(bucket);
         more_by_bucket_.erase(std::find_if(first, last, [&](const auto& other) { return other.second == place; }));
         free_more_.push_back(place);
@@ -212,7 +213,7 @@ void SlotTable<Slots>::erase(Place place) {
             bits |= pz_filter_bits(Slots::hash(Slots::key(slot(left))));
     const auto [first, last] = more_by_bucket_.equal_range(bucket);
     for (auto other = first; other != last; other++)
-        bits |= PZ_FILTER_MORE | pz_filter_bits(Slots::hash(more_[other->second]->key));
+        bits |= PZ_FILTER_MORE | pz_filter_bits(Slots::hash(more_[other->second].key));
     filter_word(bucket).store(bits);
 }
 
@@ -240,7 +241,7 @@ Result<> SlotTable<Slots>::grow() {
     if (!larger)
         return fail_errno(std::string("cannot enlarge the kernel table of ") + Slots::what, errno);
     for (const auto& [bucket, place] : more_by_bucket_)
-        if (bpf_map_update_elem(larger.get(), &more_[place]->key, &more_[place]->value, BPF_ANY) != 0)
+        if (bpf_map_update_elem(larger.get(), &more_[place].key, &more_[place].value, BPF_ANY) != 0)
             return fail_errno(std::string("cannot enlarge the kernel table of ") + Slots::what, errno);
     const std::uint32_t zero = 0;
     const int fd = larger.get();

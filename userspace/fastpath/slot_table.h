@@ -150,7 +150,7 @@ private:
     MappedArray<pz_filter_words> filter_;
     std::uint32_t turn_ = 0;
     Fd grown_; // the hash table, if it is not the first one
-    std::vector<std::optional<Entry>> more_; // what is in it; unused ones are in free_more_
+    std::vector<Entry> more_; // what is in it; unused ones have no segment, and are in free_more_
     std::vector<Place> free_more_;
     std::unordered_multimap<std::uint32_t, Place> more_by_bucket_;
 };
