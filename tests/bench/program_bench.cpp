@@ -30,6 +30,7 @@
 #include "base/fd.h"
 #include "fastpath/events.h"
 #include "fastpath/fastpath.h"
+#include "fastpath/slot_table.h"
 #include "sleepers.h"
 #include "workload.h"
 
@@ -136,10 +137,9 @@ public:
     [[nodiscard]] const decltype(bare_bpf::progs)& bare() const { return bare_->progs; }
     /// The reading programs read in tables of that size.
     void set_buckets(const fastpath::Options& tables) {
-        const auto buckets = [](std::uint32_t keys) { return (keys + PZ_SLOTS - 1) / PZ_SLOTS; };
-        bare_->data->buckets4 = buckets(tables.max_addresses4);
-        bare_->data->buckets6 = buckets(tables.max_addresses6);
-        bare_->data->buckets_mac = buckets(tables.max_macs);
+        bare_->data->buckets4 = fastpath::buckets_for(tables.max_addresses4);
+        bare_->data->buckets6 = fastpath::buckets_for(tables.max_addresses6);
+        bare_->data->buckets_mac = fastpath::buckets_for(tables.max_macs);
     }
 
     /// Runs `program` for `repeats` generated frames; `drain` empties the ring in between if the workload fills it. The

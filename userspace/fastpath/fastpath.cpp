@@ -50,10 +50,6 @@ int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) 
     return 0;
 }
 
-std::uint32_t buckets_for(std::uint32_t keys) {
-    return (keys + PZ_SLOTS - 1) / PZ_SLOTS;
-}
-
 pz_index4_key key4(std::uint32_t segment, const IpAddress& address) {
     pz_index4_key key{.segment = segment, .address = {}};
     std::memcpy(key.address, address.bytes.data(), sizeof(key.address));

@@ -81,6 +81,11 @@ struct SlotsMac {
     static Value value(const Slot& slot);
 };
 
+/// A table with that many buckets has a slot for each of so many keys.
+constexpr std::uint32_t buckets_for(std::uint32_t keys) {
+    return (keys + PZ_SLOTS - 1) / PZ_SLOTS;
+}
+
 /// Where an entry is, until it is erased or put() says another one.
 using Place = std::uint32_t;
 inline constexpr int place_bits = 30;
